@@ -1,0 +1,1 @@
+"""Encryption: the Sealer port's adapters."""

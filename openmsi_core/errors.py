@@ -1,0 +1,129 @@
+"""The error tree: the class of a failure says what happens next, its text says what, where, and what to do.
+
+::
+
+    OpenmsiError                 anything that openmsi raises on purpose
+    ├── UsageError               the person at the command line must change something        exit 2
+    │   ├── SettingsError        a configuration file, variable or flag is wrong
+    │   ├── PluginError          a plugin is missing, broken, ambiguous or does not fit
+    │   ├── TopicError           a topic is missing, or its settings cannot carry our records
+    │   └── FolderError          a folder cannot be read, written or shared
+    ├── BrokerError              the broker cannot be used now                               exit 3
+    │   ├── BrokerUnreachable    nobody answers: services wait, commands with an end give up
+    │   ├── BrokerRefused        wrong password, wrong certificate, wrong protocol
+    │   └── RightMissing         the account may not do this
+    ├── NotDelivered             the broker refused one record for good
+    ├── BreakerOpen              too many dead letters in a row                              exit 5
+    ├── PathRefused              a relative path that must not exist
+    ├── BadRecord                one record is not what a file record must be   -> dead letter, next record
+    ├── BadVersion               the records of one file contradict each other  -> dead letter, next file
+    ├── FileChanged              a file changed while it was read               -> abort, send anew
+    ├── Reject                   raised by a plugin: this file is not for me    -> dead letter, next file
+    └── RetryLater               raised by a plugin: not now                    -> the file is kept and comes back
+
+An exception of any other class that a plugin raises is a failure of that plugin on that file: it is tried
+again and then becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_UNEXPECTED = 1
+EXIT_USAGE = 2
+EXIT_BROKER = 3
+EXIT_SOME_FAILED = 4
+EXIT_BREAKER = 5
+EXIT_INTERRUPTED = 130
+
+
+class OpenmsiError(Exception):
+    """Anything that openmsi raises on purpose; ``exit_code`` is what a command that ends with it returns."""
+
+    exit_code = EXIT_UNEXPECTED
+
+
+class UsageError(OpenmsiError):
+    """What was asked for cannot be done as it was asked; the text says what to change."""
+
+    exit_code = EXIT_USAGE
+
+
+class SettingsError(UsageError):
+    """A configuration file, an environment variable or a flag is wrong."""
+
+
+class PluginError(UsageError):
+    """A plugin that was named is missing, broken, ambiguous or does not fit this openmsi."""
+
+
+class TopicError(UsageError):
+    """A topic is missing, or its settings cannot carry our records."""
+
+
+class FolderError(UsageError):
+    """A folder cannot be read, written or shared."""
+
+
+class BrokerError(OpenmsiError):
+    """The broker cannot be used now."""
+
+    exit_code = EXIT_BROKER
+
+
+class BrokerUnreachable(BrokerError):
+    """Nobody answers at the address of the broker."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answers and refuses us: wrong password, wrong certificate, wrong protocol."""
+
+
+class RightMissing(BrokerError):
+    """The broker knows us, and we may not do what was asked."""
+
+
+class NotDelivered(OpenmsiError):
+    """The broker refused one record for good; the file it belongs to was not sent."""
+
+
+class BreakerOpen(OpenmsiError):
+    """Too many dead letters in a row: the run stopped before it poured the whole topic into them."""
+
+    exit_code = EXIT_BREAKER
+
+
+class PathRefused(OpenmsiError, ValueError):
+    """A relative path that must not exist: empty, leaving its root, or impossible to store."""
+
+
+class BadRecord(OpenmsiError):
+    """One record is not what a file record must be; it becomes a dead letter."""
+
+
+class BadVersion(OpenmsiError):
+    """The records of one file version contradict each other or its digest; it becomes a dead letter."""
+
+
+class FileChanged(OpenmsiError):
+    """A file changed while it was read; what was sent of it is given up and it is sent anew."""
+
+
+class Reject(OpenmsiError):
+    """Raise this in a plugin: the file is not what it should be. It becomes a dead letter with your reason.
+
+    >>> raise Reject("no xrdMeasurement element")
+    Traceback (most recent call last):
+    ...
+    openmsi_core.errors.Reject: no xrdMeasurement element
+    """
+
+
+class RetryLater(OpenmsiError):
+    """Raise this in a plugin: something outside is not ready. The file is kept and comes back.
+
+    ``seconds`` is how long to wait before the file is offered again.
+    """
+
+    def __init__(self, seconds: float, reason: str = "") -> None:
+        super().__init__(reason or f"asked to be called again in {seconds:g} s")
+        self.seconds = seconds

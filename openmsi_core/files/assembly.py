@@ -1,0 +1,222 @@
+"""From records back to files: in any order, with duplicates, over several partitions, within a byte budget.
+
+::
+
+    assembler = Assembler(spool, limits)
+    for record in records:
+        event = assembler.take(record, decode(record.value))
+        # None: the version is not whole yet
+        # Whole: every byte is there and the digest matches; its content is yours to discard
+        # Broken: its records contradict each other or the digest; nothing of it is kept
+        # Aborted: its sender gave it up
+    # Ignored: all its records came, and nobody wanted it
+
+A version is open from its first record, whichever that is, until it is whole, broken or aborted. What is promised:
+nobody gets bytes that do not match the SHA-256 of the last record. What is not: that a version whose records never
+come ends by itself; `stale` names those, and `drop` ends them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from openmsi_core.errors import BadVersion
+from openmsi_core.files.content import Content
+from openmsi_core.files.opened import OpenVersion, Span
+from openmsi_core.files.spool import Spool
+from openmsi_core.model import Chunk, FileVersion, Record, What
+
+_REMEMBERED = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What assembly may cost. Bytes, and a count of open versions.
+
+    ``in_memory_file``: a larger file is spooled; ``memory``: all that waits in memory, the stalest versions are
+    spooled beyond it; ``spool``: all that waits on disk.
+    """
+
+    in_memory_file: int = 8 * 1024 * 1024
+    memory: int = 48 * 1024 * 1024
+    spool: int = 10 * 1024**3
+    open_versions: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A version that is all there; its digest matches."""
+
+    version: FileVersion
+    content: Content
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A version that can never be whole, or was dropped."""
+
+    file_id: bytes
+    version: FileVersion | None
+    span: Span
+    what: What
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """A version that its sender gave up."""
+
+    file_id: bytes
+    version: FileVersion | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A version that nobody wanted, all of whose records came; its bytes were not kept, nor its digest checked."""
+
+    version: FileVersion
+    span: Span
+
+
+Event = Whole | Broken | Aborted | Ignored
+Wanted = Callable[[FileVersion], bool]
+
+
+def everything(version: FileVersion) -> bool:  # noqa: ARG001 - a Wanted
+    """Want every file."""
+    return True
+
+
+class Assembler:
+    """Collects the records of file versions until each is whole. One thread calls it."""
+
+    def __init__(self, spool: Spool, limits: Limits | None = None, wanted: Wanted = everything) -> None:
+        self.limits = limits or Limits()
+        self._wanted = wanted
+        self.memory = 0
+        self.spooled = 0
+        self.late = 0
+        self._spool = spool
+        self._open: OrderedDict[bytes, OpenVersion] = OrderedDict()  # the stalest first
+        self._ended: OrderedDict[bytes, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __contains__(self, file_id: object) -> bool:
+        return file_id in self._open
+
+    def has_ended(self, file_id: bytes) -> bool:
+        """True when this version ended here not long ago: its records are late duplicates."""
+        return file_id in self._ended
+
+    def span_of(self, file_id: bytes) -> Span:
+        """Where the records of an open version stand that came so far."""
+        return self._open[file_id].span
+
+    def first_offsets(self, partition: int) -> set[int]:
+        """The first offsets of the open versions that have records in ``partition``."""
+        spans = (opened.span.runs.get(partition) for opened in self._open.values())
+        return {run[0] for run in spans if run is not None}
+
+    def take(self, record: Record, chunk: Chunk) -> Event | None:
+        """Add one record. Raises OSError when the spool cannot be written."""
+        if chunk.file_id in self._ended:
+            self.late += 1
+            return None
+        opened = self._open.get(chunk.file_id)
+        if opened is None:
+            if chunk.abort:  # its beginning is dealt with, or was never ours to read
+                self.late += 1
+                return None
+            opened = self._open[chunk.file_id] = OpenVersion(chunk.file_id)
+        else:
+            self._open.move_to_end(chunk.file_id)
+        return self._add(opened, record, chunk)
+
+    def drop(self, file_id: bytes, what: What, reason: str) -> Broken:
+        """End a version that is open and free what it holds."""
+        opened = self._open[file_id]
+        self._end(opened, keep=False)
+        return Broken(file_id, opened.version, opened.span, what, reason)
+
+    def forget_partitions(self, partitions: set[int]) -> None:
+        """Drop, without a word, every version that has records in ``partitions``: they belong to somebody else now."""
+        for opened in [each for each in self._open.values() if partitions & each.span.partitions]:
+            self._end(opened, keep=False)
+            del self._ended[opened.file_id]  # it may come back with the partition
+
+    def stale(self, before_ms: int) -> list[bytes]:
+        """The open versions that got no record since ``before_ms`` (epoch milliseconds of the records)."""
+        return [each.file_id for each in self._open.values() if each.last_ms < before_ms]
+
+    def excess(self) -> list[bytes]:
+        """The stalest open versions that must go to keep within the limits; the newest one never goes."""
+        count, spooled, going = len(self._open), self.spooled, []
+        for opened in self._open.values():
+            if (count <= self.limits.open_versions and spooled <= self.limits.spool) or count == 1:
+                break
+            going.append(opened.file_id)
+            count, spooled = count - 1, spooled - opened.spooled
+        return going
+
+    def _add(self, opened: OpenVersion, record: Record, chunk: Chunk) -> Event | None:
+        memory, spooled = opened.memory, opened.spooled
+        try:
+            if chunk.version and not self._wanted(chunk.version):
+                opened.ignore()
+            opened.add(record, chunk, self._spool, self.limits.in_memory_file)
+        except BadVersion as error:
+            return self.drop(opened.file_id, What.CONTRADICTORY, str(error))
+        finally:
+            self.memory += opened.memory - memory
+            self.spooled += opened.spooled - spooled
+        if chunk.abort:
+            self._end(opened, keep=False)
+            return Aborted(opened.file_id, opened.version, opened.span)
+        if opened.is_whole:
+            return self._complete(opened)
+        self._spill()
+        return None
+
+    def _complete(self, opened: OpenVersion) -> Event:
+        version, promised = opened.version, opened.promised
+        if version is None or promised is None:
+            raise AssertionError("a whole version knows its first and its last record")
+        if opened.ignored:
+            self._end(opened, keep=False)
+            return Ignored(version, opened.span)
+        found = opened.digest()
+        if found != promised:
+            reason = f"the content has SHA-256 {found.hex()}, its sender promised {promised.hex()}"
+            return self.drop(opened.file_id, What.DIGEST_MISMATCH, reason)
+        content = opened.content()
+        self._end(opened, keep=True)
+        return Whole(replace(version, sha256=found), content, opened.span)
+
+    def _end(self, opened: OpenVersion, *, keep: bool) -> None:
+        del self._open[opened.file_id]
+        self.memory -= opened.memory
+        self.spooled -= opened.spooled
+        if not keep:
+            opened.discard()
+        self._ended[opened.file_id] = None
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def _spill(self) -> None:
+        """Move the stalest versions from memory to disk until the memory limit holds."""
+        if self.memory <= self.limits.memory:
+            return
+        for opened in list(self._open.values()):
+            held = opened.memory
+            if held:
+                opened.spill(self._spool)
+                self.memory -= held
+                self.spooled += opened.spooled
+            if self.memory <= self.limits.memory:
+                return

@@ -1,0 +1,100 @@
+"""The folder where files that are not whole yet wait on disk.
+
+One folder per process below the given root, ``spool-PID-RANDOM``, held by a lock beside it. At start only folders
+whose lock is free are removed: what is in them is still in Kafka.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from openmsi_core.errors import FolderError
+from openmsi_core.files.locks import FileLock, is_free
+
+_PREFIX = "spool-"
+
+
+class Spool:
+    """Makes files for bytes that wait; `__enter__` makes its folder and removes what dead processes left."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        self._lock = FileLock(self.folder.with_suffix(".lock"))
+        self._made = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            remove_leftovers(self.root)
+            self._lock.__enter__()
+            self.folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise FolderError(
+                f"the spool folder {self.root} cannot be used: {error.strerror or error}. Make it writable, or "
+                "name another one (OPENMSI_STATE)."
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)  # the next start removes what could not be removed now
+        self._lock.__exit__(kind, error, trace)
+        self._lock.path.unlink(missing_ok=True)
+
+    def new_file(self) -> SpoolFile:
+        """An empty file."""
+        self._made += 1
+        path = self.folder / f"{self._made:08d}"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        return SpoolFile(path)
+
+    def free_share(self) -> float:
+        """The share of the file system that is free, 0 to 1."""
+        usage = shutil.disk_usage(self.folder)
+        return usage.free / usage.total
+
+
+class SpoolFile:
+    """Bytes at offsets in one file. It is opened for each call, so a thousand of them cost no descriptors."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Put ``data`` at ``offset``. Raises OSError (ENOSPC, EIO)."""
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(offset)
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+
+    def read(self, offset: int, count: int) -> bytes:
+        """``count`` bytes from ``offset``. Raises OSError."""
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            pieces = []
+            while count and (piece := file.read(count)):
+                pieces.append(piece)
+                count -= len(piece)
+            return b"".join(pieces)
+
+    def remove(self) -> None:
+        """Remove the file; nothing happens when it is gone."""
+        self.path.unlink(missing_ok=True)
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove the spool folders below ``root`` whose processes are gone. Raises OSError."""
+    for lock in root.glob(f"{_PREFIX}*.lock"):
+        if is_free(lock):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)

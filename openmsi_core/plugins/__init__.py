@@ -1,0 +1,1 @@
+"""What an author subclasses, how plugins are found, loaded and told what happens."""

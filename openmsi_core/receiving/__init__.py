@@ -1,0 +1,1 @@
+"""From records to whole files to outcomes that are durable: one poll loop, workers, checkpoints."""

@@ -1,0 +1,72 @@
+"""One call of a plugin on one file, and what its failure means."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from openmsi_core.errors import Reject, RetryLater
+from openmsi_core.model import Outcome, What
+from openmsi_core.ports import Runner
+from openmsi_core.receiving.envelopes import results_of
+from openmsi_core.receiving.jobs import Job, RunFacts
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when a file is tried again. Seconds.
+
+    ``delays`` are waited between tries after a failure: one more try than delays. A plugin that asks with
+    RetryLater is called again for ``retry_for`` at most.
+    """
+
+    delays: tuple[float, ...] = (1.0, 10.0)
+    retry_for: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The file is not dealt with: offer it again after ``seconds``."""
+
+    seconds: float
+    reason: str
+
+
+def attempt(runner: Runner, job: Job, run: RunFacts, policy: RetryPolicy, now: float) -> Outcome | Again:
+    """Hand ``job`` to the plugin once; ``now`` is any monotonic clock in seconds.
+
+    Catches everything that a plugin can raise, SystemExit too: a plugin may fail, the run may not.
+    """
+    job.tries += 1
+    try:
+        handled = runner.handle(job.file)
+        results = results_of(job.file.version, job.span, handled.results, run)
+    except BaseException as error:  # noqa: BLE001 - judged by failure_of; nothing is swallowed
+        return failure_of(error, job, policy, now)
+    return Outcome(What.DONE, results=results, location=handled.location, unchanged=handled.unchanged, tries=job.tries)
+
+
+def failure_of(error: BaseException, job: Job, policy: RetryPolicy, now: float) -> Outcome | Again:
+    """What an exception of the plugin does to its file."""
+    if isinstance(error, Reject):
+        return _letter(What.REJECTED, error, job)
+    if isinstance(error, RetryLater):
+        if job.waiting_since is None:
+            job.waiting_since = now
+        if now - job.waiting_since >= policy.retry_for:
+            return _letter(What.RETRIES_EXHAUSTED, error, job)
+        job.tries -= 1  # waiting for something outside is not a failed try
+        return Again(max(error.seconds, 0.1), str(error))
+    if job.tries <= len(policy.delays):
+        return Again(policy.delays[job.tries - 1], f"{type(error).__name__}: {error}")
+    return _letter(What.FAILED, error, job)
+
+
+def _letter(what: What, error: BaseException, job: Job) -> Outcome:
+    return Outcome(
+        what,
+        reason=str(error) or type(error).__name__,
+        error=type(error).__qualname__,
+        traceback="".join(traceback.format_exception(error)),
+        tries=job.tries,
+    )

@@ -1,0 +1,59 @@
+"""The instant at which outcomes become durable: choosing what one checkpoint can say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from openmsi_core.model import Commit
+from openmsi_core.receiving.jobs import Assignment, Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What goes together: the outcomes that are recorded as dealt with, and the commits that say so.
+
+    ``held`` are outcomes that no commit could record yet; they wait, and nothing of them is published.
+    """
+
+    ended: tuple[Ended, ...]
+    held: tuple[Ended, ...]
+    commits: tuple[Commit, ...]
+
+
+def plan(ended: Sequence[Ended], assignments: Sequence[Assignment], topic_id: str) -> Checkpoint:
+    """The largest checkpoint that records every outcome it publishes. Changes nothing.
+
+    Outcomes of dead assignments are left out. A version that lies on several partitions is recorded in all of
+    them or in none: what one partition must hold, the others hold too, which is repeated until nothing changes.
+    """
+    going = [each for each in ended if each.is_alive]
+    while True:
+        plans = [assignment.watermark.commit(topic_id, _finishing(going, assignment)) for assignment in assignments]
+        held = {
+            id(each)
+            for each in going
+            for assignment, offset in each.offsets
+            for at, one in enumerate(plans)
+            if assignments[at] is assignment and offset in one.held
+        }
+        if not held:
+            break
+        going = [each for each in going if id(each) not in held]
+    chosen = {id(each) for each in going}
+    return Checkpoint(
+        ended=tuple(going),
+        held=tuple(each for each in ended if each.is_alive and id(each) not in chosen),
+        commits=tuple(one.commit for one in plans),
+    )
+
+
+def record(checkpoint: Checkpoint) -> None:
+    """Move the watermarks once the checkpoint is durable."""
+    for each in checkpoint.ended:
+        for assignment, offset in each.offsets:
+            assignment.watermark.finish(offset)
+
+
+def _finishing(going: Sequence[Ended], assignment: Assignment) -> frozenset[int]:
+    return frozenset(offset for each in going for one, offset in each.offsets if one is assignment)

@@ -1,0 +1,202 @@
+"""What a checkpoint publishes: results, receipts and dead letters, as JSON.
+
+The formats stand in docs/design/wire-format.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import PurePath
+
+from openmsi_core.files.opened import Span
+from openmsi_core.model import FileVersion, Outgoing, PluginFacts, RelativePath, Result, What
+from openmsi_core.receiving.jobs import Ended, RunFacts
+
+MAX_LETTER_BYTES = 64 * 1024
+_MAX_COPIED = 16 * 1024
+_MAX_TRACEBACK = 16 * 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def outgoing_of(ended: Ended, run: RunFacts, now: datetime) -> list[Outgoing]:
+    """Every record that one outcome publishes: its results, its receipt, its dead letter."""
+    version, what = ended.version, ended.outcome.what
+    out = list(ended.outcome.results)
+    if version is not None and what is not What.NOT_WANTED:
+        key = version.path.key + b"\0" + run.group.encode("utf-8")
+        out.append(Outgoing(run.receipts_topic, key, dumps(receipt(ended, version, run, now))))
+    if what.is_letter:
+        out.append(Outgoing(run.letters_topic, _letter_key(ended), _fitting(letter(ended, run, now))))
+    return out
+
+
+def result(
+    version: FileVersion, place: Mapping[str, object], plugin: PluginFacts, one: Result, number: int
+) -> dict[str, object]:
+    """The envelope of one result; ``place`` has topic, partition and offset."""
+    envelope: dict[str, object] = {
+        "file": {
+            **version.path.as_json(),
+            "size": version.size,
+            "sha256": (version.sha256 or b"").hex(),
+            "mtime": instant_ns(version.mtime_ns),
+            **place,
+            "id": version.id.hex(),
+        },
+        "plugin": {
+            "name": plugin.name,
+            "package": plugin.package,
+            "version": plugin.version,
+            "options_hash": plugin.options_hash,
+        },
+    }
+    if plugin.kind == "extractor":
+        return envelope | {"metadata": one.value}
+    return envelope | {"record": number, "value": one.value}
+
+
+def results_of(version: FileVersion, span: Span, results: Sequence[Result], run: RunFacts) -> tuple[Outgoing, ...]:
+    """The records of a plugin's results; none when the run has no output topic. Raises TypeError, ValueError."""
+    if run.output_topic is None:
+        return ()
+    place = place_of(span)
+    values = [
+        one.value if run.bare else result(version, place, run.plugin, one, number) for number, one in enumerate(results)
+    ]
+    keys = [version.path.key if one.key is None else one.key.encode("utf-8") for one in results]
+    return tuple(Outgoing(run.output_topic, key, dumps(value)) for key, value in zip(keys, values, strict=True))
+
+
+def receipt(ended: Ended, version: FileVersion, run: RunFacts, now: datetime) -> dict[str, object]:
+    """What the sender is told about its file."""
+    return {
+        "id": version.id.hex(),
+        **version.path.as_json(),
+        "size": version.size,
+        "sha256": (version.sha256 or b"").hex(),
+        "outcome": ended.outcome.what,
+        "run": run.group,
+        "plugin": run.plugin.name,
+        "version": run.plugin.version,
+        "location": ended.outcome.location,
+        "unchanged": ended.outcome.unchanged,
+        "position": place_of(ended.span),
+        "at": now.isoformat(),
+        "reason": ended.outcome.reason,
+    }
+
+
+def letter(ended: Ended, run: RunFacts, now: datetime) -> dict[str, object]:
+    """What a person is told about a file version or a record that went wrong, and where its bytes are."""
+    version, outcome = ended.version, ended.outcome
+    facts: dict[str, object] = {"id": ended.file_id.hex()}
+    if version is not None:
+        facts |= {**version.path.as_json(), "size": version.size, "mtime": instant_ns(version.mtime_ns)}
+        facts |= {"sha256": version.sha256.hex() if version.sha256 else None, "source": version.source}
+    text: dict[str, object] = {
+        "what": outcome.what,
+        "why": {"message": outcome.reason, "class": outcome.error, "traceback": outcome.traceback[-_MAX_TRACEBACK:]},
+        "run": run.group,
+        "plugin": {"name": run.plugin.name, "package": run.plugin.package, "version": run.plugin.version},
+        "tries": outcome.tries,
+        "file": facts if ended.file_id else None,
+        "topic": run.topic,
+        "positions": {
+            str(partition): {"first": first, "last": last, "records": count}
+            for partition, (first, last, count) in sorted(ended.span.runs.items())
+        },
+        "at": now.isoformat(),
+    }
+    if ended.record is not None:
+        text["record"] = _copied(ended.record.key, ended.record.value)
+    return text
+
+
+def place_of(span: Span) -> dict[str, object]:
+    """Topic, partition and offset of a version's first record."""
+    first = span.first
+    return {"topic": first.topic, "partition": first.partition, "offset": first.offset}
+
+
+def dumps(value: object) -> bytes:
+    """JSON, UTF-8, one line. What JSON has no word for is spelled like this.
+
+    NaN and infinities: the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``; bytes: ``{"base64": …}``; dates and
+    times: ISO 8601, UTC if they have no zone; paths and everything with an ``item`` method (numpy scalars): their
+    plain value. Raises TypeError for anything else, ValueError for a circular structure.
+
+    >>> dumps({"x": float("nan"), "b": b"a"})
+    b'{"x":"NaN","b":{"base64":"YQ=="}}'
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
+    except ValueError:  # not finite somewhere (or circular, which _finite then reports)
+        text = json.dumps(_finite(value, 0), ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def instant_ns(nanoseconds: int) -> str:
+    """Epoch nanoseconds as ISO 8601, UTC, to the microsecond.
+
+    >>> instant_ns(1_700_000_000_250_000_000)
+    '2023-11-14T22:13:20.250000+00:00'
+    """
+    return (_EPOCH + timedelta(microseconds=nanoseconds // 1000)).isoformat(timespec="microseconds")
+
+
+def _letter_key(ended: Ended) -> bytes | None:
+    return ended.version.path.key if ended.version is not None else None
+
+
+def _fitting(text: dict[str, object]) -> bytes:
+    """At most 64 KiB: first the copied record goes, then the traceback, then the message is cut."""
+    data = dumps(text)
+    if len(data) > MAX_LETTER_BYTES and "record" in text:
+        data = dumps(text | {"record": None})
+    if len(data) > MAX_LETTER_BYTES:
+        why = text["why"]
+        message = str(why["message"])[:1000] if isinstance(why, dict) else ""
+        data = dumps(text | {"record": None, "why": {"message": message, "class": "", "traceback": ""}})
+    return data
+
+
+def _copied(key: bytes | None, value: bytes | None) -> dict[str, object]:
+    return {
+        "key_b64": base64.b64encode(key[:_MAX_COPIED]).decode("ascii") if key is not None else None,
+        "value_b64": base64.b64encode(value[:_MAX_COPIED]).decode("ascii") if value is not None else None,
+        "value_bytes": len(value) if value is not None else None,
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, PurePath | RelativePath):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    item = getattr(value, "item", None)
+    if callable(item):
+        return item()
+    raise TypeError(f"{type(value).__name__} has no place in JSON: give text, numbers, lists or dicts")
+
+
+def _finite(value: object, depth: int) -> object:
+    if depth > 200:
+        raise ValueError("the result is nested deeper than 200 levels, or contains itself")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {key: _finite(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item, depth + 1) for item in value]
+    item = getattr(value, "item", None)
+    return _finite(item(), depth + 1) if callable(item) else value

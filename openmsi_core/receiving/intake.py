@@ -1,0 +1,189 @@
+"""What happens to a record between the poll and a whole file: open, decode, skip what is finished, assemble.
+
+Every record that is taken moves its partition's watermark; every version begins there at its first record and ends
+by exactly one `Arrived` or `Ended`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from openmsi_core.errors import BadRecord
+from openmsi_core.files import wire
+from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignored, Whole
+from openmsi_core.files.opened import Span
+from openmsi_core.model import Chunk, Never, NotYet, Outcome, Record, What
+from openmsi_core.ports import Sealer
+from openmsi_core.receiving.jobs import Assignment, Counts, Ended
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A whole file that the run wants."""
+
+    whole: Whole
+    assignments: tuple[Assignment, ...]
+
+
+@dataclass(slots=True)
+class Parked:
+    """A record whose key has not arrived."""
+
+    record: Record
+    assignment: Assignment
+    key_index: bytes
+
+
+class Intake:
+    """Turns records into whole files and early outcomes. The poll loop calls it."""
+
+    def __init__(self, assembler: Assembler, sealer: Sealer, counts: Counts, max_file_size: int) -> None:
+        self.assembler = assembler
+        self.parked: list[Parked] = []
+        self.parked_bytes = 0
+        self._sealer = sealer
+        self._counts = counts
+        self._max_file_size = max_file_size
+        self._assigned: dict[int, Assignment] = {}
+
+    def assign(self, assignment: Assignment) -> None:
+        """Records of this partition may come now."""
+        self._assigned[assignment.partition] = assignment
+
+    def assignments(self) -> list[Assignment]:
+        """The partitions that are ours."""
+        return list(self._assigned.values())
+
+    def unassign(self, partitions: set[int]) -> None:
+        """Forget everything that lies on these partitions."""
+        for partition in partitions & set(self._assigned):
+            self._assigned.pop(partition).alive = False
+        self.assembler.forget_partitions(partitions)
+        for parked in [each for each in self.parked if not each.assignment.alive]:
+            self._unpark(parked)
+
+    def take(self, record: Record) -> Arrived | Ended | None:
+        """One record from the poll. Raises OSError when the spool cannot be written."""
+        self._counts.records += 1
+        assignment = self._assigned.get(record.position.partition)
+        if assignment is None:  # fetched before the partition was taken away: somebody else reads it now
+            return None
+        assignment.watermark.took(record.position.offset)
+        return self._open(record, assignment)
+
+    def reopen(self) -> Iterator[Arrived | Ended]:
+        """Try the parked records again, in their order."""
+        for parked in list(self.parked):
+            opened = self._sealer.open_value(parked.record.position.topic, parked.record.value or b"")
+            if isinstance(opened, NotYet):
+                continue
+            self._unpark(parked)
+            result = self._opened(parked.record, parked.assignment, opened)
+            if parked.record.position.offset not in self.assembler.first_offsets(parked.assignment.partition):
+                self._finish_parked(parked, result)
+            if result is not None:
+                yield result
+
+    def expire(self, before_ms: int) -> Iterator[Ended]:
+        """End the versions that got no record since ``before_ms``, and those beyond the limits."""
+        for file_id in self.assembler.stale(before_ms):
+            yield self._broken(self.assembler.drop(file_id, What.INCOMPLETE, "its other records never came"))
+
+    def shed(self) -> Iterator[Ended]:
+        """End the stalest versions while the assembler is beyond its limits."""
+        for file_id in self.assembler.excess():
+            reason = "given up: more files are open at once than open-versions and spool-limit allow"
+            yield self._broken(self.assembler.drop(file_id, What.INCOMPLETE, reason))
+
+    def _open(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
+        offset = record.position.offset
+        if record.value is None:
+            return self._bad(record, assignment, "a record without a value")
+        opened = self._sealer.open_value(record.position.topic, record.value)
+        if isinstance(opened, NotYet):
+            if not assignment.watermark.start.is_finished(offset):
+                assignment.watermark.begin(offset)
+            self.parked.append(Parked(record, assignment, opened.key_index))
+            self.parked_bytes += len(record.value)
+            return None
+        return self._opened(record, assignment, opened)
+
+    def _opened(self, record: Record, assignment: Assignment, opened: object) -> Arrived | Ended | None:
+        if isinstance(opened, Never):
+            return self._bad(record, assignment, opened.reason, What.UNREADABLE)
+        try:
+            chunk = wire.decode(getattr(opened, "data", None), self._max_file_size)
+        except BadRecord as error:
+            return self._bad(record, assignment, str(error))
+        return self._chunk(record, assignment, chunk)
+
+    def _chunk(self, record: Record, assignment: Assignment, chunk: Chunk) -> Arrived | Ended | None:
+        offset = record.position.offset
+        if chunk.file_id not in self.assembler:
+            if self.assembler.has_ended(chunk.file_id) or chunk.abort:
+                self._counts.skipped += 1
+                return None
+            if assignment.watermark.start.is_finished(offset):
+                self._counts.skipped += 1
+                return None
+            assignment.watermark.begin(offset)
+        else:
+            self._begin_earlier(assignment, offset, self.assembler.span_of(chunk.file_id))
+        event = self.assembler.take(record, chunk)
+        return None if event is None else self._event(event)
+
+    @staticmethod
+    def _begin_earlier(assignment: Assignment, offset: int, span: Span) -> None:
+        """The version goes on in another partition, or a record before its first one was parked until now."""
+        run = span.runs.get(assignment.partition)
+        if run is not None and offset > run[0]:
+            return
+        assignment.watermark.begin(offset)
+        if run is not None and offset < run[0]:
+            assignment.watermark.finish(run[0])
+
+    def _event(self, event: Event) -> Arrived | Ended:
+        if isinstance(event, Broken):
+            return self._broken(event)
+        if isinstance(event, Aborted):
+            self._counts.aborted += 1
+            outcome = Outcome(What.ABORTED, reason="the sender gave this version up and sends the file anew")
+            return Ended(outcome, self._offsets(event.span), event.span, event.version, event.file_id)
+        if isinstance(event, Ignored):
+            offsets = self._offsets(event.span)
+            return Ended(Outcome(What.NOT_WANTED), offsets, event.span, event.version, event.version.id)
+        return Arrived(event, tuple(self._assigned[partition] for partition in event.span.partitions))
+
+    def _broken(self, event: Broken) -> Ended:
+        outcome = Outcome(event.what, reason=event.reason)
+        return Ended(outcome, self._offsets(event.span), event.span, event.version, event.file_id)
+
+    def _bad(self, record: Record, assignment: Assignment, reason: str, what: What = What.BAD_RECORD) -> Ended | None:
+        offset = record.position.offset
+        if assignment.watermark.start.is_finished(offset):
+            self._counts.skipped += 1
+            return None
+        assignment.watermark.begin(offset)
+        span = Span()
+        span.add(record.position)
+        return Ended(Outcome(what, reason=reason), ((assignment, offset),), span, record=record)
+
+    def _offsets(self, span: Span) -> tuple[tuple[Assignment, int], ...]:
+        return tuple((self._assigned[partition], run[0]) for partition, run in span.runs.items())
+
+    def _unpark(self, parked: Parked) -> None:
+        self.parked.remove(parked)
+        self.parked_bytes -= len(parked.record.value or b"")
+
+    def _finish_parked(self, parked: Parked, result: Arrived | Ended | None) -> None:
+        """A parked record held the watermark by itself; from now on its version does."""
+        offset = parked.record.position.offset
+        if isinstance(result, Ended) and any(each == offset for _, each in result.offsets):
+            return
+        if isinstance(result, Arrived) and result.whole.span.runs[parked.assignment.partition][0] == offset:
+            return
+        parked.assignment.watermark.finish(offset)

@@ -1,0 +1,111 @@
+"""What travels between the poll loop, the workers and the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from openmsi_core.files.datafile import DataFile
+from openmsi_core.files.opened import Span
+from openmsi_core.model import FileVersion, Outcome, PluginFacts, Record
+from openmsi_core.receiving.watermark import Watermark
+
+
+@dataclass(slots=True, eq=False)
+class Assignment:
+    """One partition from the moment it was given to us until it is taken away: a local epoch.
+
+    Kafka checks the member, not the partition, so what was begun under one assignment is never committed under
+    another: jobs and outcomes carry their assignments, and those of a dead one are dropped.
+    """
+
+    partition: int
+    watermark: Watermark
+    high: int
+    alive: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One whole file on its way through a worker."""
+
+    file: DataFile
+    span: Span
+    assignments: tuple[Assignment, ...]
+    memory: int
+    disk: int
+    tries: int = 0
+    waiting_since: float | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """False when a partition of the file was taken away meanwhile: the outcome would belong to nobody."""
+        return all(assignment.alive for assignment in self.assignments)
+
+
+@dataclass(slots=True)
+class Ended:
+    """An outcome that waits for its checkpoint, and what it is about.
+
+    ``offsets`` says, for each assignment, which first offset is dealt with by it. ``record`` is the bad record
+    when the outcome is about a record alone.
+    """
+
+    outcome: Outcome
+    offsets: tuple[tuple[Assignment, int], ...]
+    span: Span
+    version: FileVersion | None = None
+    file_id: bytes = b""
+    record: Record | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """False when it may not be committed any more."""
+        return all(assignment.alive for assignment, _ in self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run is: one topic, one plugin, one consumer group; where results go."""
+
+    group: str
+    topic: str
+    plugin: PluginFacts
+    output_topic: str | None = None
+    bare: bool = False
+    topic_id: str = ""
+
+    @property
+    def letters_topic(self) -> str:
+        """Where dead letters go."""
+        return f"{self.topic}.dlq"
+
+    @property
+    def receipts_topic(self) -> str:
+        """Where receipts go."""
+        return f"{self.topic}.receipts"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a run did so far."""
+
+    files: int = 0
+    bytes: int = 0
+    records: int = 0
+    results: int = 0
+    letters: int = 0
+    skipped: int = 0
+    aborted: int = 0
+    unchanged: int = 0
+    by_outcome: dict[str, int] = field(default_factory=dict)
+
+    def add(self, ended: Ended) -> None:
+        """Count one outcome that is durable now."""
+        outcome = ended.outcome
+        self.by_outcome[outcome.what] = self.by_outcome.get(outcome.what, 0) + 1
+        self.results += len(outcome.results)
+        self.letters += outcome.what.is_letter
+        self.unchanged += outcome.unchanged
+        if ended.version is not None and outcome.what == "done":
+            self.files += 1
+            self.bytes += ended.version.size

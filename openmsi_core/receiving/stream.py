@@ -1,0 +1,306 @@
+"""The poll loop of a run.
+
+::
+
+    while not asked to stop:
+        take what the workers answered      -> outcomes that wait for their checkpoint
+        if there is room, poll one record   -> intake -> whole file -> dispatch -> worker
+        checkpoint when it is due           -> results, receipts, dead letters, then the commit
+
+One thread does all of this and nothing else does any of it; it never runs a plugin's code. What is promised: a
+commit never passes a version that is not dealt with. Results may be published twice after a kill (at least once),
+unless the OutcomeStore writes them and the commit in one transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from openmsi_core.errors import BrokerError
+from openmsi_core.files.content import InMemory
+from openmsi_core.files.datafile import DataFile
+from openmsi_core.model import Claim, Record
+from openmsi_core.ports import OutcomeStore, RecordSource
+from openmsi_core.receiving import checkpoint as checkpoints
+from openmsi_core.receiving.dispatch import Dispatch
+from openmsi_core.receiving.envelopes import outgoing_of
+from openmsi_core.receiving.intake import Arrived, Intake
+from openmsi_core.receiving.jobs import Assignment, Counts, Ended, Job, RunFacts
+from openmsi_core.receiving.watermark import Watermark, start_of
+from openmsi_core.receiving.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When things are due. Seconds, bytes and counts."""
+
+    quiet: float = 0.02
+    longest: float = 1.0
+    files: int = 4096
+    results: int = 64 * 1024 * 1024
+    stall_before_pause: float = 10.0
+    housekeeping: float = 1.0
+    incomplete_after: float = 24 * 3600.0
+    revoke_wait: float = 5.0
+    stop_wait: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may wait in this process. Bytes in memory and on disk, and files."""
+
+    memory: int = 48 * 1024 * 1024
+    disk: int = 10 * 1024**3
+    files: int = 4096
+
+
+Announce = Callable[[Ended], None]
+
+
+class Stream:
+    """One run: reads records, hands whole files to workers, makes outcomes durable. It is the source's Listener."""
+
+    def __init__(
+        self,
+        run: RunFacts,
+        intake: Intake,
+        workers: Workers,
+        counts: Counts,
+        *,
+        first_offset: Callable[[Claim], int],
+        pace: Pace | None = None,
+        room: Room | None = None,
+        workdir: Path | None = None,
+        announce: Announce = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.run_facts = run
+        self.counts = counts
+        self.stopping = threading.Event()
+        self._intake = intake
+        self._workers = workers
+        self._dispatch = Dispatch(workers.submit)
+        self._first_offset = first_offset
+        self._pace = pace or Pace()
+        self._room = room or Room()
+        self._workdir = workdir
+        self._announce = announce
+        self._clock = clock
+        self._now = now
+        self._ended: list[Ended] = []
+        self._ended_bytes = 0
+        self._written = clock()
+        self._moved = clock()
+        self._kept_house = clock()
+        self._full_since: float | None = None
+        self._caught_up_at: datetime | None = None
+        self._took = False
+        self._store: OutcomeStore | None = None
+
+    # The source's Listener: called inside poll(), so in the thread of the loop.
+
+    def assigned(self, claims: Sequence[Claim]) -> Mapping[int, int]:
+        """Begin each partition at its commit, or where the run begins."""
+        starts: dict[int, int] = {}
+        for claim in claims:
+            start = start_of(claim, self.run_facts.topic_id, self._first_offset(claim))
+            assignment = Assignment(claim.partition, Watermark(claim.partition, start), claim.high)
+            self._intake.assign(assignment)
+            starts[claim.partition] = start.offset
+            log.info(
+                "partition %d is ours from offset %d on (its end is %d)", claim.partition, start.offset, claim.high
+            )
+        self._caught_up_at = None
+        return starts
+
+    def revoked(self, partitions: Sequence[int]) -> None:
+        """Finish what is running (5 s at most), write a checkpoint, drop the rest."""
+        self._settle(self._pace.revoke_wait, set(partitions))
+        self._checkpoint()
+        self._drop(partitions)
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """Drop everything of these partitions: somebody else reads them already."""
+        log.warning("partitions %s were lost to another member; what was not committed is read there", list(partitions))
+        self._drop(partitions)
+
+    def run(self, source: RecordSource, store: OutcomeStore, until_caught_up: bool = False) -> int:
+        """Work until `stopping` is set, or until the present end of the topic; how many versions are still open.
+
+        Raises BrokerError when the broker refuses us, OSError when the spool cannot be written.
+        """
+        self._store = store
+        with ExitStack() as stack:
+            stack.callback(self._drop_all)
+            while not self.stopping.is_set() and not (until_caught_up and self._is_caught_up(source)):
+                self._turn(source)
+            self._settle(self._pace.stop_wait, set(self._partitions()))
+            self._checkpoint()
+            return len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)
+
+    def _turn(self, source: RecordSource) -> None:
+        self._collect(0.0)
+        self._dispatch.due(self._clock())
+        if self._has_room():
+            self._resume(source)
+            record = source.poll(self._patience())
+            self._took = record is not None
+            if record is not None:
+                self._take(record)
+        else:
+            self._wait_for_room(source)
+        if self._is_due():
+            self._checkpoint()
+        self._keep_house(source)
+
+    def _take(self, record: Record) -> None:
+        self._moved = self._clock()
+        event = self._intake.take(record)
+        if event is not None:
+            self._on(event)
+
+    def _on(self, event: Arrived | Ended) -> None:
+        if isinstance(event, Ended):
+            self._end(event)
+            return
+        whole = event.whole
+        in_memory = whole.version.size if isinstance(whole.content, InMemory) else 0
+        file = DataFile(whole.version, whole.span.first, self._now(), whole.content, self._workdir)
+        self._dispatch.add(Job(file, whole.span, event.assignments, in_memory, whole.version.size - in_memory))
+
+    def _end(self, ended: Ended) -> None:
+        self._ended.append(ended)
+        self._ended_bytes += sum(len(each.value) for each in ended.outcome.results)
+        self._moved = self._clock()
+
+    def _collect(self, timeout: float) -> bool:
+        """Take the workers' answers; True when there were any."""
+        answers = self._workers.answers(timeout)
+        for answer in answers:
+            ended = self._dispatch.answered(answer, self._clock())
+            if ended is not None:
+                self._end(ended)
+        return bool(answers)
+
+    def _has_room(self) -> bool:
+        return (
+            self._dispatch.memory + self._ended_bytes + self._intake.parked_bytes < self._room.memory
+            and self._dispatch.disk < self._room.disk
+            and len(self._dispatch) + len(self._ended) < self._room.files
+        )
+
+    def _wait_for_room(self, source: RecordSource) -> None:
+        """Take no records; after 10 s pause the source once, so that polling keeps the membership alive."""
+        now = self._clock()
+        if self._full_since is None:
+            self._full_since = now
+        if now - self._full_since < self._pace.stall_before_pause:
+            self._collect(0.1)
+            return
+        source.pause()
+        record = source.poll(0.1)
+        if record is not None:  # a partition that came while we were paused: one record more does no harm
+            self._take(record)
+
+    def _resume(self, source: RecordSource) -> None:
+        if self._full_since is not None:
+            self._full_since = None
+            source.resume()
+
+    def _patience(self) -> float:
+        """How long one poll may wait: short while outcomes or answers are on their way."""
+        if self._dispatch.running or self._ended:
+            return self._pace.quiet / 2
+        return 0.2
+
+    def _is_due(self) -> bool:
+        if not self._ended:
+            return False
+        if len(self._ended) >= self._pace.files or self._ended_bytes >= self._pace.results:
+            return True
+        now = self._clock()
+        if now - self._written >= self._pace.longest:
+            return True
+        return not self._took and self._dispatch.running == 0 and now - self._moved >= self._pace.quiet
+
+    def _checkpoint(self) -> None:
+        """Write what is due. A broker that is away costs nothing but time: the same is written again later."""
+        if self._store is None:
+            return
+        planned = checkpoints.plan(self._ended, self._intake.assignments(), self.run_facts.topic_id)
+        self._written = self._clock()
+        if not planned.ended:
+            return
+        now = self._now()
+        outgoing = [each for ended in planned.ended for each in outgoing_of(ended, self.run_facts, now)]
+        try:
+            self._store.write(outgoing, planned.commits)
+        except BrokerError as error:
+            log.warning("checkpoint not written, it is tried again: %s", error)
+            return
+        checkpoints.record(planned)
+        self._ended = list(planned.held)
+        self._ended_bytes = sum(len(each.value) for ended in self._ended for each in ended.outcome.results)
+        for ended in planned.ended:
+            self.counts.add(ended)
+            self._announce(ended)
+
+    def _keep_house(self, source: RecordSource) -> None:
+        now = self._clock()
+        for ended in list(self._intake.shed()):
+            self._end(ended)
+        if now - self._kept_house < self._pace.housekeeping:
+            return
+        self._kept_house = now
+        for event in list(self._intake.reopen()):
+            self._on(event)
+        if not self._is_at_end(source):
+            self._caught_up_at = None
+            return
+        self._caught_up_at = self._caught_up_at or self._now()
+        moment = self._now().timestamp() - self._pace.incomplete_after
+        if self._caught_up_at.timestamp() <= moment:  # downtime and backlog never age a file
+            for ended in list(self._intake.expire(int(moment * 1000))):
+                self._end(ended)
+
+    def _is_at_end(self, source: RecordSource) -> bool:
+        assignments = self._intake.assignments()
+        positions = source.positions() if assignments else {}
+        return bool(assignments) and all(
+            positions.get(assignment.partition, 0) >= assignment.high for assignment in assignments
+        )
+
+    def _is_caught_up(self, source: RecordSource) -> bool:
+        idle = not self._took and not len(self._dispatch) and not self._ended
+        return idle and self._is_at_end(source)
+
+    def _settle(self, seconds: float, partitions: set[int]) -> None:
+        """Hand out no more files of ``partitions`` and wait for those that are with a worker."""
+        ends = self._clock() + seconds
+        while self._dispatch.busy(partitions) and (left := ends - self._clock()) > 0:
+            self._collect(min(left, 0.1))
+        self._collect(0.0)
+
+    def _partitions(self) -> list[int]:
+        return [assignment.partition for assignment in self._intake.assignments()]
+
+    def _drop(self, partitions: Sequence[int]) -> None:
+        self._intake.unassign(set(partitions))
+        self._dispatch.drop_dead()
+        self._ended = [each for each in self._ended if each.is_alive]
+        self._ended_bytes = sum(len(each.value) for ended in self._ended for each in ended.outcome.results)
+
+    def _drop_all(self) -> None:
+        """The end: nothing that comes after it may commit."""
+        self._drop(self._partitions())
+        self._store = None

@@ -1,0 +1,1 @@
+"""The bundled plugins. They use the public API like anybody's, and have no privilege."""

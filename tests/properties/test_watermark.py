@@ -1,0 +1,120 @@
+"""The watermark and the metadata of a commit: properties."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openmsi_core.model import Claim, Outcome, What
+from openmsi_core.files.opened import Span
+from openmsi_core.receiving import checkpoint as checkpoints
+from openmsi_core.receiving import unfinished
+from openmsi_core.receiving.jobs import Assignment, Ended
+from openmsi_core.receiving.watermark import MAX_METADATA, Start, Watermark, start_of
+
+offsets = st.lists(st.integers(0, 1 << 50), unique=True, max_size=200).map(sorted)
+
+
+@given(offsets=offsets, below=st.integers(0, 1 << 62), topic=st.text(max_size=40))
+def test_the_metadata_says_what_went_in(offsets, below, topic) -> None:
+    text = unfinished.encode(topic, below, offsets)
+    assert text.isascii()
+    assert "\0" not in text
+    assert unfinished.decode(text) == unfinished.Unfinished(topic, below, tuple(offsets))
+
+
+@given(st.one_of(st.text(max_size=200), st.text(alphabet="0123456789abcXYZ!#$", max_size=100).map(lambda t: "1" + t)))
+def test_garbage_in_the_metadata_says_nothing_and_harms_nobody(text) -> None:
+    known = unfinished.decode(text)
+    assert known is None or unfinished.encode(known.topic_id, known.below, known.offsets)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_finished_when_reading_resumes_where_nothing_is_lost_and_nothing_is_done_twice(data) -> None:
+    """A model: begin and finish versions in any order, commit at any time, restart, and compare with the truth."""
+    count = data.draw(st.integers(1, 60))
+    steps = data.draw(st.lists(st.integers(1, 3), min_size=count, max_size=count))
+    firsts = [sum(steps[: n + 1]) for n in range(count)]
+    mark = Watermark(0, Start(0, 0, frozenset()))
+    for first in firsts:
+        mark.begin(first)
+        mark.took(first)
+    done = data.draw(st.sets(st.sampled_from(firsts)))
+    plan = mark.commit("id", frozenset(done))
+    claim = Claim(0, plan.commit.offset, plan.commit.metadata, 0, 1 << 40)
+    start = start_of(claim, "id", 0)
+    seen_again = {first for first in firsts if first >= start.offset and not start.is_finished(first)}
+    assert seen_again == set(firsts) - (done - plan.held)
+    assert not plan.held
+
+
+def test_more_open_versions_than_the_metadata_holds_make_finished_ones_wait() -> None:
+    mark = Watermark(0, Start(0, 0, frozenset()))
+    every = [n * n * 7 for n in range(1, 6000)]  # squares do not compress
+    for first in every:
+        mark.begin(first)
+        mark.took(first)
+    finished = frozenset(every[::500])
+    plan = mark.commit("id", finished)
+    assert len(plan.commit.metadata) <= MAX_METADATA
+    assert plan.held
+    assert plan.held < finished
+    start = start_of(Claim(0, plan.commit.offset, plan.commit.metadata, 0, 0), "id", 0)
+    recorded = finished - plan.held
+    for first in every:
+        was_recorded = first in recorded
+        assert (first < start.offset or start.is_finished(first)) == was_recorded
+
+
+def test_the_metadata_of_a_topic_that_was_made_anew_says_nothing() -> None:
+    mark = Watermark(0, Start(0, 0, frozenset()))
+    mark.begin(0)
+    mark.begin(5)
+    mark.took(5)
+    commit = mark.commit("old", frozenset({5})).commit
+    assert start_of(Claim(0, commit.offset, commit.metadata, 0, 9), "new", 0) == Start(0, 0, frozenset())
+    assert start_of(Claim(0, commit.offset, commit.metadata, 0, 9), "old", 0).is_finished(5)
+
+
+def test_no_commit_means_the_run_begins_where_it_is_told() -> None:
+    assert start_of(Claim(0, None, "", 3, 9), "", 3) == Start(3, 3, frozenset())
+
+
+def test_an_open_version_holds_the_commit_and_a_finished_one_lets_it_go() -> None:
+    mark = Watermark(0, Start(10, 10, frozenset()))
+    for offset in (10, 11, 12):
+        mark.begin(offset)
+        mark.took(offset)
+    mark.finish(11)
+    assert mark.low == 10
+    mark.finish(10)
+    assert mark.low == 12
+    mark.finish(12)
+    assert mark.low == 13
+
+
+def test_a_version_on_two_partitions_is_recorded_in_both_or_in_none() -> None:
+    marks = [Watermark(p, Start(0, 0, frozenset())) for p in (0, 1)]
+    assignments = [Assignment(p, marks[p], 10**9) for p in (0, 1)]
+    for n in range(1, 6000):
+        marks[0].begin(n * n)
+        marks[0].took(n * n)
+    marks[1].begin(4)
+    marks[1].took(4)
+    scattered = Ended(Outcome(What.DONE), ((assignments[0], 5999 * 5999), (assignments[1], 4)), Span())
+    plain = Ended(Outcome(What.DONE), ((assignments[0], 1),), Span())
+    planned = checkpoints.plan([scattered, plain], assignments, "id")
+    assert planned.held == (scattered,)
+    assert planned.ended == (plain,)
+    assert planned.commits[1].offset == 4
+    checkpoints.record(planned)
+    assert marks[0].low == 4
+
+
+def test_outcomes_of_a_partition_that_was_taken_away_are_left_out() -> None:
+    mark = Watermark(0, Start(0, 0, frozenset()))
+    mark.begin(0)
+    dead = Assignment(0, mark, 1, alive=False)
+    planned = checkpoints.plan([Ended(Outcome(What.DONE), ((dead, 0),), Span())], [], "id")
+    assert planned == checkpoints.Checkpoint((), (), ())
