@@ -1,0 +1,441 @@
+"""The poll loop with a fake source, a fake store and real worker threads."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from openmsi_core.crypto.plain import Plain
+from openmsi_core.errors import Reject, RetryLater
+from openmsi_core.files import wire
+from openmsi_core.files.assembly import Assembler, Limits
+from openmsi_core.files.chunking import abort_of
+from openmsi_core.files.spool import Spool
+from openmsi_core.model import NotYet, Opened, PluginFacts, Stored
+from openmsi_core.receiving.attempts import RetryPolicy
+from openmsi_core.receiving.intake import Intake
+from openmsi_core.receiving.jobs import Counts, RunFacts
+from openmsi_core.receiving.stream import Pace, Room, Stream
+from openmsi_core.receiving.workers import Workers
+from tests.fakes import Call, Log, LogSource, LogStore, values_of
+
+RUN = RunFacts("g", "t", PluginFacts("fake", "extractor", "fakes", "1"), output_topic="out")
+QUICK = RetryPolicy(delays=(0.0, 0.0), retry_for=0.5)
+BIG = b"ab" * wire.MIN_CHUNK
+
+
+class Rig:
+    """Everything around one stream."""
+
+    def __init__(self, tmp_path, log, call, **more) -> None:
+        self.log = log
+        self.counts = Counts()
+        self.stack = ExitStack()
+        spool = self.stack.enter_context(Spool(tmp_path / "spool"))
+        assembler = Assembler(spool, more.get("limits", Limits()), more.get("wanted", lambda _: True))
+        self.intake = Intake(assembler, more.get("sealer", Plain()), self.counts, 1 << 40)
+        self.runners = [Call(call, flush=more.get("flush")) for _ in range(more.get("workers", 1))]
+        workers = self.stack.enter_context(Workers(self.runners, RUN, more.get("policy", QUICK)))
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.stream = Stream(
+            RUN,
+            self.intake,
+            workers,
+            self.counts,
+            first_offset=lambda claim: claim.low,
+            pace=more.get("pace", Pace(longest=0.05, housekeeping=0.0, stop_wait=0.5)),
+            room=more.get("room"),
+            now=lambda: self.now,
+        )
+        self.source = LogSource(log, self.stream, timestamp_ms=int(self.now.timestamp() * 1000))
+        self.store = LogStore(log, more.get("failing", 0))
+
+    def run(self) -> int:
+        with self.stack:
+            return self.stream.run(self.source, self.store, until_caught_up=True)
+
+    def results(self):
+        return [json.loads(value) for value in self.log.values("out")]
+
+    def letters(self):
+        return [json.loads(value) for value in self.log.values("t.dlq")]
+
+    def receipts(self):
+        return [json.loads(value) for value in self.log.values("t.receipts")]
+
+
+def size(file):
+    return {"size": file.size}
+
+
+def test_whole_files_reach_the_plugin_and_their_results_carry_the_envelope(tmp_path) -> None:
+    log = Log(2)
+    log.put(*values_of("a/one.txt", b"hello"))
+    log.put(*values_of("two.bin", BIG), partition=1)
+    rig = Rig(tmp_path, log, size)
+    assert rig.run() == 0
+    by_path = {result["file"]["path"]: result for result in rig.results()}
+    assert by_path["a/one.txt"]["metadata"] == {"size": 5}
+    assert by_path["two.bin"]["metadata"] == {"size": len(BIG)}
+    assert by_path["two.bin"]["file"]["partition"] == 1
+    assert by_path["a/one.txt"]["plugin"]["name"] == "fake"
+    assert {commit.partition: commit.offset for commit in log.commits.values()} == {0: 1, 1: 2}
+    assert {receipt["outcome"] for receipt in rig.receipts()} == {"done"}
+    assert [runner.closed for runner in rig.runners] == [1]
+
+
+def test_bad_records_become_letters_with_a_copy_and_the_stream_goes_on(tmp_path) -> None:
+    log = Log()
+    log.put(b"garbage", None, *values_of("x", b"1"), b"OMSI" + bytes(44))
+    rig = Rig(tmp_path, log, size)
+    assert rig.run() == 0
+    assert [letter["what"] for letter in rig.letters()] == ["bad-record"] * 3
+    assert rig.letters()[0]["record"]["value_b64"] == "Z2FyYmFnZQ=="
+    assert rig.letters()[0]["positions"] == {"0": {"first": 0, "last": 0, "records": 1}}
+    assert len(rig.results()) == 1
+    assert log.commits[0].offset == 4
+
+
+def test_a_rejected_file_is_a_letter_with_the_reason_and_is_not_tried_again(tmp_path) -> None:
+    calls = []
+
+    def reject(file):
+        calls.append(file.name)
+        raise Reject("no xrdMeasurement element")
+
+    log = Log()
+    log.put(*values_of("x", b"1"))
+    rig = Rig(tmp_path, log, reject)
+    rig.run()
+    (letter,) = rig.letters()
+    assert (letter["what"], letter["why"]["message"], letter["tries"]) == ("rejected", "no xrdMeasurement element", 1)
+    assert letter["file"]["path"] == "x"
+    assert calls == ["x"]
+    assert rig.receipts()[0]["outcome"] == "rejected"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("1/0"), SystemExit(3), MemoryError(), RecursionError()])
+def test_a_failing_plugin_is_tried_three_times_and_then_the_next_file_runs(tmp_path, error) -> None:
+    calls = []
+
+    def fail(file):
+        calls.append(file.name)
+        if file.name == "bad":
+            raise error
+        return {}
+
+    log = Log()
+    log.put(*values_of("bad", b"1"), *values_of("good", b"1"))
+    rig = Rig(tmp_path, log, fail)
+    rig.run()
+    assert calls.count("bad") == 3
+    (letter,) = rig.letters()
+    assert (letter["what"], letter["tries"], letter["why"]["class"]) == ("failed", 3, type(error).__name__)
+    assert "fail" in letter["why"]["traceback"]
+    assert len(rig.results()) == 1
+
+
+def test_a_result_that_is_not_json_fails_its_file_only(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("bad", b"1"), *values_of("good", b"1"))
+    rig = Rig(tmp_path, log, lambda file: {"x": object()} if file.name == "bad" else {})
+    rig.run()
+    assert [letter["why"]["class"] for letter in rig.letters()] == ["TypeError"]
+    assert len(rig.results()) == 1
+
+
+def test_retry_later_keeps_the_file_and_the_others_go_on(tmp_path) -> None:
+    order = []
+
+    def later(file):
+        order.append(file.name)
+        if file.name == "slow" and order.count("slow") < 4:
+            raise RetryLater(0.0)
+        return {}
+
+    log = Log()
+    log.put(*values_of("slow", b"1"), *values_of("fast", b"1"))
+    rig = Rig(tmp_path, log, later)
+    assert rig.run() == 0
+    assert order.count("slow") == 4
+    assert order.index("fast") < 4
+    assert rig.letters() == []
+
+
+def test_waiting_for_something_outside_ends_in_a_letter_and_not_never(tmp_path) -> None:
+    def later(_):
+        raise RetryLater(0.05, "the server is away")
+
+    log = Log()
+    log.put(*values_of("x", b"1"))
+    rig = Rig(tmp_path, log, later)
+    rig.run()
+    assert [(letter["what"], letter["why"]["message"]) for letter in rig.letters()] == [
+        ("retries-exhausted", "the server is away")
+    ]
+
+
+def test_versions_of_a_path_keep_their_order_even_when_the_first_is_retried(tmp_path) -> None:
+    seen = []
+
+    def first_fails(file):
+        seen.append(file.read_bytes())
+        if seen == [b"1"]:
+            raise ValueError("once")
+        return {}
+
+    log = Log()
+    log.put(*values_of("x", b"1"), *values_of("x", b"2"), *values_of("x", b"3"))
+    Rig(tmp_path, log, first_fails, workers=3).run()
+    assert seen == [b"1", b"1", b"2", b"3"]
+
+
+def test_a_broker_that_is_away_at_a_checkpoint_costs_time_and_no_result(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("x", b"1"))
+    rig = Rig(tmp_path, log, size, failing=3)
+    assert rig.run() == 0
+    assert len(rig.results()) == 1
+
+
+def test_an_open_file_holds_the_commit_and_what_is_beyond_it_is_not_done_twice(tmp_path) -> None:
+    log = Log()
+    half = values_of("half", BIG)
+    log.put(half[0], *values_of("x", b"1"), b"garbage", *values_of("y", b"1"))
+    rig = Rig(tmp_path, log, size)
+    assert rig.run() == 1
+    assert len(rig.results()) == 2
+    assert log.commits[0].offset == 0
+    log.put(half[1], *values_of("z", b"1"))
+    rig = Rig(tmp_path, log, size)
+    assert rig.run() == 0
+    assert [result["file"]["path"] for result in rig.results()] == ["x", "y", "half", "z"]
+    assert len(rig.letters()) == 1
+    assert log.commits[0].offset == 6
+
+
+def test_an_aborted_version_is_forgotten_and_counted(tmp_path) -> None:
+    log = Log()
+    first = values_of("x", BIG, file_id=b"i" * 16)[0]
+    log.put(first, wire.encode(abort_of(b"i" * 16, 1, wire.MIN_CHUNK)), *values_of("x", BIG))
+    rig = Rig(tmp_path, log, size)
+    assert rig.run() == 0
+    assert rig.counts.aborted == 1
+    assert len(rig.results()) == 1
+    assert log.commits[0].offset == 4
+
+
+def test_files_that_are_not_wanted_never_reach_the_plugin_and_move_the_commit(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("a.tmp", BIG), *values_of("b.txt", b"1"))
+    rig = Rig(tmp_path, log, size, wanted=lambda version: version.path.name.endswith(".txt"))
+    rig.run()
+    assert [result["file"]["path"] for result in rig.results()] == ["b.txt"]
+    assert rig.receipts()[0]["path"] == "b.txt"
+    assert log.commits[0].offset == 3
+
+
+def test_files_of_a_plugin_that_flushes_count_only_after_the_flush(tmp_path) -> None:
+    log = Log()
+    log.put(*[value for n in range(20) for value in values_of(f"f{n}", b"1")])
+    stored, flushed = [], []
+
+    def flush():
+        flushed.extend(stored[len(flushed) :])
+
+    def store(file):
+        stored.append(file.name)
+        return Stored(f"/there/{file.name}")
+
+    rig = Rig(tmp_path, log, store, flush=flush)
+    rig.run()
+    assert flushed == [f"f{n}" for n in range(20)]
+    assert [receipt["location"] for receipt in rig.receipts()] == [f"/there/f{n}" for n in range(20)]
+
+
+def test_a_flush_that_fails_is_repeated_file_by_file_and_only_the_culprit_ends_as_a_letter(tmp_path) -> None:
+    log = Log()
+    log.put(*[value for n in range(10) for value in values_of(f"f{n}", b"1")])
+    group: list[str] = []
+    durable: list[str] = []
+
+    def store(file):
+        time.sleep(0.002)  # so that the group grows while the first file is written
+        group.append(file.name)
+        return Stored(file.name)
+
+    def flush():
+        names = list(group)
+        group.clear()
+        if "f5" in names:
+            raise OSError(5, "Input/output error")
+        durable.extend(names)
+
+    rig = Rig(tmp_path, log, store, flush=flush)
+    rig.run()
+    assert sorted(durable) == sorted(f"f{n}" for n in range(10) if n != 5)
+    assert [(letter["file"]["path"], letter["what"]) for letter in rig.letters()] == [("f5", "failed")]
+
+
+def test_a_revoked_partition_is_written_first_and_what_is_not_done_is_dropped(tmp_path) -> None:
+    log = Log(2)
+    log.put(*values_of("a", b"1"))
+    log.put(values_of("half", BIG)[0], partition=1)
+    rig = Rig(tmp_path, log, size)
+    polls = []
+
+    def rebalance():
+        polls.append(1)
+        if len(polls) == 4:
+            rig.source.revoke([0, 1])
+            assert log.commits[0].offset == 1
+            assert log.commits[1].offset == 0
+            assert len(rig.intake.assembler) == 0
+            rig.stream.stopping.set()
+
+    rig.source.before_poll = rebalance
+    rig.run()
+    assert [result["file"]["path"] for result in rig.results()] == ["a"]
+
+
+def test_an_outcome_of_a_partition_that_was_lost_is_never_committed(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("a", b"1"))
+    go, done = threading.Event(), threading.Event()
+
+    def wait(_):
+        go.wait(10)
+        return {}
+
+    rig = Rig(tmp_path, log, wait)
+    polls = []
+
+    def lose():
+        polls.append(1)
+        if len(polls) == 3:
+            rig.stream.lost([0])
+            go.set()
+        if len(polls) == 10:
+            rig.stream.stopping.set()
+            done.set()
+
+    rig.source.before_poll = lose
+    rig.run()
+    assert done.is_set()
+    assert rig.results() == []
+    assert log.commits == {}
+
+
+def test_when_the_workers_are_behind_no_more_records_are_taken_and_memory_stays_bounded(tmp_path) -> None:
+    log = Log()
+    log.put(*[value for n in range(60) for value in values_of(f"f{n}", b"x" * 10_000)])
+    seen = []
+
+    def slow(file):
+        time.sleep(0.003)  # slower than the loop, so that the room fills
+        seen.append(rig.stream._dispatch.memory)
+        return {}
+
+    room = Room(memory=50_000)
+    rig = Rig(tmp_path, log, slow, room=room, pace=Pace(longest=0.02, stall_before_pause=0.01))
+    rig.run()
+    assert len(rig.results()) == 60
+    assert max(seen) <= 60_000
+    assert rig.source.paused == rig.source.resumed
+
+
+def test_a_stall_pauses_the_source_once_and_resumes_it(tmp_path) -> None:
+    log = Log()
+    log.put(*[value for n in range(3) for value in values_of(f"f{n}", b"x" * 10_000)])
+    gate = threading.Event()
+    rig = Rig(
+        tmp_path,
+        log,
+        lambda file: gate.wait(10) and {},
+        room=Room(memory=5_000),
+        pace=Pace(longest=0.02, stall_before_pause=0.0),
+    )
+    rig.source.before_poll = lambda: gate.set() if rig.source.paused else None
+    rig.run()
+    assert len(rig.results()) == 3
+    assert rig.source.paused >= 1
+    assert rig.source.paused == rig.source.resumed
+
+
+def test_an_incomplete_file_is_given_up_a_day_after_the_end_was_reached_and_not_before(tmp_path) -> None:
+    log = Log()
+    log.put(values_of("half", BIG)[0])
+    rig = Rig(tmp_path, log, size)
+    polls = []
+
+    def a_day_later():
+        polls.append(1)
+        if len(polls) == 10:
+            assert rig.letters() == []
+            rig.now += timedelta(hours=25)
+
+    rig.source.before_poll = a_day_later
+    rig.stream.stopping.is_set = lambda: len(polls) > 40  # type: ignore[method-assign]
+    with rig.stack:
+        rig.stream.run(rig.source, rig.store)
+    (letter,) = rig.letters()
+    assert (letter["what"], letter["file"]["path"]) == ("incomplete", "half")
+    assert log.commits[0].offset == 1
+
+
+class KeyComesLater:
+    """A Sealer whose key for some records arrives after a while; the fake behind the parked state."""
+
+    def __init__(self, asked_before: int) -> None:
+        self.asked = 0
+        self.asked_before = asked_before
+
+    def seal_key(self, topic, data):
+        return data
+
+    def seal_value(self, topic, data):
+        return b"sealed" + data
+
+    def open_key(self, topic, data):
+        return Opened(data)
+
+    def open_value(self, topic, data):
+        if not data.startswith(b"sealed"):
+            return Opened(data)
+        self.asked += 1
+        return NotYet(b"k1") if self.asked <= self.asked_before else Opened(data.removeprefix(b"sealed"))
+
+
+def test_records_without_their_key_are_parked_hold_the_commit_and_are_opened_in_order(tmp_path) -> None:
+    log = Log()
+    sealed = [b"sealed" + value for value in values_of("secret", BIG)]
+    log.put(*values_of("a", b"1"), *sealed, *values_of("b", b"1"))
+    rig = Rig(tmp_path, log, size, sealer=KeyComesLater(100))
+    commits = []
+    rig.source.before_poll = lambda: commits.append(log.commits[0].offset) if log.commits else None
+    rig.stream.stopping.is_set = lambda: len(rig.results()) == 3  # type: ignore[method-assign]
+    with rig.stack:
+        rig.stream.run(rig.source, rig.store)
+    assert [result["file"]["path"] for result in rig.results()] == ["a", "b", "secret"]
+    assert max(commits) == 1
+    assert log.commits[0].offset == 4
+    assert (rig.intake.parked, rig.intake.parked_bytes) == ([], 0)
+
+
+def test_a_plugin_that_cannot_be_opened_ends_the_run_before_the_first_poll(tmp_path) -> None:
+    closed = []
+
+    class Broken(Call):
+        def open(self):
+            raise OSError("no such folder")
+
+    good = Call(size)
+    good.close = lambda: closed.append(1)  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="no such folder"), Workers([good, Broken(size)], RUN, QUICK):
+        raise AssertionError("entered")
+    assert closed == [1]
