@@ -102,7 +102,7 @@ class Assembler:
         self.late = 0
         self._spool = spool
         self._open: OrderedDict[bytes, OpenVersion] = OrderedDict()  # the stalest first
-        self._ended: OrderedDict[bytes, None] = OrderedDict()
+        self._ended: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()  # id -> its partitions
 
     def __len__(self) -> int:
         return len(self._open)
@@ -148,7 +148,9 @@ class Assembler:
         """Drop, without a word, every version that has records in ``partitions``: they belong to somebody else now."""
         for opened in [each for each in self._open.values() if partitions & each.span.partitions]:
             self._end(opened, keep=False)
-            del self._ended[opened.file_id]  # it may come back with the partition
+        # Whoever gets them back reads their uncommitted records again: those are no duplicates then.
+        for file_id in [each for each, where in self._ended.items() if not partitions.isdisjoint(where)]:
+            del self._ended[file_id]
 
     def stale(self, before_ms: int) -> list[bytes]:
         """The open versions that got no record since ``before_ms`` (epoch milliseconds of the records)."""
@@ -204,7 +206,7 @@ class Assembler:
         self.spooled -= opened.spooled
         if not keep:
             opened.discard()
-        self._ended[opened.file_id] = None
+        self._ended[opened.file_id] = tuple(opened.span.runs)
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 

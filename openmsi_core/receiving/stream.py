@@ -41,7 +41,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When things are due. Seconds, bytes and counts."""
+    """When things are due. Seconds, bytes and counts.
+
+    A checkpoint is due when nothing moved for ``quiet``, after ``longest`` at the latest, or at so many ``files`` or
+    bytes of ``results``. ``without_partitions``: a member that got none of the group's partitions has caught up then.
+    """
 
     quiet: float = 0.02
     longest: float = 1.0
@@ -51,7 +55,8 @@ class Pace:
     housekeeping: float = 1.0
     incomplete_after: float = 24 * 3600.0
     revoke_wait: float = 5.0
-    stop_wait: float = 5.0
+    stop_wait: float = 4.0
+    without_partitions: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Room:
 
     memory: int = 48 * 1024 * 1024
     disk: int = 10 * 1024**3
-    files: int = 4096
+    files: int = 16_384
 
 
 Announce = Callable[[Ended], None]
@@ -105,6 +110,8 @@ class Stream:
         self._full_since: float | None = None
         self._caught_up_at: datetime | None = None
         self._took = False
+        self._only_held = False
+        self._without_partitions: float | None = None
         self._store: OutcomeStore | None = None
 
     # The source's Listener: called inside poll(), so in the thread of the loop.
@@ -121,6 +128,10 @@ class Stream:
                 "partition %d is ours from offset %d on (its end is %d)", claim.partition, start.offset, claim.high
             )
         self._caught_up_at = None
+        if self._intake.assignments():
+            self._without_partitions = None
+        elif self._without_partitions is None:
+            self._without_partitions = self._clock()
         return starts
 
     def revoked(self, partitions: Sequence[int]) -> None:
@@ -201,6 +212,7 @@ class Stream:
 
     def _wait_for_room(self, source: RecordSource) -> None:
         """Take no records; after 10 s pause the source once, so that polling keeps the membership alive."""
+        self._took = False
         now = self._clock()
         if self._full_since is None:
             self._full_since = now
@@ -231,7 +243,8 @@ class Stream:
         now = self._clock()
         if now - self._written >= self._pace.longest:
             return True
-        return not self._took and self._dispatch.running == 0 and now - self._moved >= self._pace.quiet
+        is_quiet = not self._took and self._dispatch.running == 0 and now - self._moved >= self._pace.quiet
+        return is_quiet and not self._only_held
 
     def _checkpoint(self) -> None:
         """Write what is due. A broker that is away costs nothing but time: the same is written again later."""
@@ -239,6 +252,7 @@ class Stream:
             return
         planned = checkpoints.plan(self._ended, self._intake.assignments(), self.run_facts.topic_id)
         self._written = self._clock()
+        self._only_held = bool(planned.held) and not planned.ended
         if not planned.ended:
             return
         now = self._now()
@@ -281,7 +295,9 @@ class Stream:
         )
 
     def _is_caught_up(self, source: RecordSource) -> bool:
-        idle = not self._took and not len(self._dispatch) and not self._ended
+        if self._without_partitions is not None and not self._intake.assignments():
+            return self._clock() - self._without_partitions >= self._pace.without_partitions
+        idle = not self._took and not len(self._dispatch) and (not self._ended or self._only_held)
         return idle and self._is_at_end(source)
 
     def _settle(self, seconds: float, partitions: set[int]) -> None:

@@ -331,6 +331,35 @@ def test_an_outcome_of_a_partition_that_was_lost_is_never_committed(tmp_path) ->
     assert log.commits == {}
 
 
+def test_a_partition_that_comes_back_is_read_again_where_it_was_not_committed(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("a", b"1"), *values_of("b", BIG))
+    rig = Rig(tmp_path, log, size, pace=Pace(longest=60, quiet=60, stop_wait=0.5))
+    lost = []
+
+    def lose_and_get_back():
+        if len(rig.stream._ended) == 2:
+            if lost:
+                rig.stream.stopping.set()
+                return
+            lost.append(1)
+            rig.stream.lost([0])
+            rig.source.assign([0])
+
+    rig.source.before_poll = lose_and_get_back
+    rig.run()
+    assert [result["file"]["path"] for result in rig.results()] == ["a", "b"]
+    assert log.commits[0].offset == 3
+
+
+def test_a_member_that_gets_no_partition_has_caught_up_after_a_while(tmp_path) -> None:
+    rig = Rig(tmp_path, Log(), size, pace=Pace(without_partitions=0.05))
+    rig.source.before_poll = lambda: rig.stream.assigned([])
+    rig.stream.assigned([])
+    rig.source.poll = lambda timeout: time.sleep(0.01)  # no partition, no record
+    assert rig.run() == 0
+
+
 def test_when_the_workers_are_behind_no_more_records_are_taken_and_memory_stays_bounded(tmp_path) -> None:
     log = Log()
     log.put(*[value for n in range(60) for value in values_of(f"f{n}", b"x" * 10_000)])

@@ -1,0 +1,46 @@
+"""What the sender says when it is done with one version of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from openmsi_core.sending.seen import Seen
+
+
+class Ending(StrEnum):
+    """How it ended; only `SENT` is final, every other ending may be tried again."""
+
+    SENT = "sent"  # the broker acknowledged every record
+    CHANGED = "changed"  # it was written to, or replaced, while it was read: nothing of it will be seen
+    VANISHED = "vanished"  # it is no longer there
+    UNREADABLE = "unreadable"  # no permission, locked, a bad sector
+    REFUSED = "refused"  # the broker refused a record for good
+    STOPPED = "stopped"  # we were told to stop before the broker had acknowledged all of it
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of one version: ``id`` is its 16 bytes, ``offset`` that of its first record, ``reason`` why it is not sent."""
+
+    seen: Seen
+    ending: Ending
+    size: int
+    id: bytes = b""
+    partition: int | None = None
+    offset: int | None = None
+    sha256: bytes | None = None
+    reason: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """The line that ``openmsi upload --json`` prints."""
+        return {
+            **self.seen.relative.as_json(),
+            "size": self.size,
+            "sha256": self.sha256.hex() if self.sha256 else None,
+            "id": self.id.hex() or None,
+            "partition": self.partition,
+            "offset": self.offset,
+            "state": "sent" if self.ending is Ending.SENT else "failed",
+            "reason": self.reason,
+        }

@@ -1,0 +1,216 @@
+"""The ledger's SQLite file: WAL, synchronous=FULL, one connection in one thread.
+
+A file that is damaged, or was written by another schema, is renamed (``….sqlite.aside-N``) and begun anew, at the
+start and in the middle of the work alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from openmsi_core.errors import FolderError
+from openmsi_core.sending.entries import Entry, State
+
+SCHEMA = 1
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (
+    path BLOB PRIMARY KEY,         -- relative path, parts joined by /, raw bytes: the record key
+    size INTEGER NOT NULL,         -- bytes
+    mtime_ns INTEGER NOT NULL,     -- epoch nanoseconds
+    state TEXT NOT NULL,           -- sending, sent, failed, skipped
+    inode INTEGER NOT NULL,
+    id BLOB NOT NULL,              -- 16 bytes, the file version in the topic
+    partition INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,        -- bytes of payload in every record but the last
+    acknowledged INTEGER NOT NULL, -- records from the first on that the broker has
+    first_offset INTEGER,          -- of the first record, when it is acknowledged
+    sha256 BLOB,                   -- 32 bytes, when the file was read to its end
+    reason TEXT NOT NULL,
+    since_ns INTEGER NOT NULL      -- epoch nanoseconds: when the state was reached
+) WITHOUT ROWID;
+CREATE INDEX unfinished ON files (state) WHERE state IN ('sending', 'failed');
+"""
+_COLUMNS = "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns"
+_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"
+_SELECT = f"SELECT {_COLUMNS} FROM files"  # noqa: S608 - no foreign text in it
+
+
+class Rows:
+    """Rows and facts in the SQLite file at ``file``; open with `open`, end with `close`."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._db: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the file, or a new one in the place of one that cannot be used. Raises FolderError."""
+        try:
+            self._db = _opened(self.file)
+        except _Unusable as error:
+            self._put_aside(str(error))
+            self._db = self._new()
+        except sqlite3.OperationalError as error:
+            raise self._refused(error) from error
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def find(self, key: bytes) -> Entry | None:
+        """The row of a path."""
+        found = self._run(lambda db: [_entry(row) for row in db.execute(f"{_SELECT} WHERE path = ?", (key,))])
+        return found[0] if found else None
+
+    def version(self, key: bytes) -> tuple[int, int, str] | None:
+        """Size, time of change and state in the row of a path: what a scan asks a hundred thousand times."""
+        query = "SELECT size, mtime_ns, state FROM files WHERE path = ?"
+        found: tuple[int, int, str] | None = self._run(lambda db: db.execute(query, (key,)).fetchone())
+        return found
+
+    def in_state(self, state: State) -> list[Entry]:
+        """The rows in one state."""
+        return self._run(lambda db: [_entry(row) for row in db.execute(f"{_SELECT} WHERE state = ?", (state,))])
+
+    def counts(self) -> dict[State, int]:
+        """How many rows are in each state."""
+        query = "SELECT state, count(*) FROM files GROUP BY state"
+        return {State(state): count for state, count in self._run(lambda db: db.execute(query).fetchall())}
+
+    def write(self, batch: Mapping[bytes, Entry | None]) -> None:
+        """Write rows (None: delete) in one durable transaction. Raises FolderError, and then none is written."""
+
+        def change(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute("BEGIN")
+                db.executemany("DELETE FROM files WHERE path = ?", [(key,) for key in batch if batch[key] is None])
+                db.executemany(_PUT, [_row(entry) for entry in batch.values() if entry is not None])
+
+        self._run(change)
+
+    def forget_all(self) -> None:
+        """Delete every row."""
+
+        def change(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute("DELETE FROM files")
+
+        self._run(change)
+
+    def fact(self, name: str) -> str:
+        """A fact about the whole ledger, "" when it was never set."""
+        found = self._run(lambda db: db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone())
+        return str(found[0]) if found else ""
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Set a fact, durably."""
+
+        def change(db: sqlite3.Connection) -> None:
+            with db:
+                db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+
+        self._run(change)
+
+    def _run(self, action: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do it; when the file turns out to be damaged, begin a new one and do it there."""
+        if self._db is None:
+            raise AssertionError("the ledger is not open")
+        try:
+            return action(self._db)
+        except sqlite3.OperationalError as error:  # a full disk, a file system that went away
+            raise self._refused(error) from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # a subclass tells of a mistake of ours, not of damage
+                raise
+            self._put_aside(str(error))
+            self._db = self._new()
+            return action(self._db)
+
+    def _new(self) -> sqlite3.Connection:
+        try:
+            return _opened(self.file)
+        except (sqlite3.Error, _Unusable) as error:
+            raise self._refused(error) from error
+
+    def _put_aside(self, reason: str) -> None:
+        self.close()
+        number = 1
+        while (aside := self.file.with_name(f"{self.file.name}.aside-{number}")).exists():
+            number += 1
+        try:
+            self.file.rename(aside)
+            for ending in ("-wal", "-shm"):
+                self.file.with_name(self.file.name + ending).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._refused(error) from error
+        _log.warning(
+            "the ledger %s cannot be used (%s): it is kept as %s, and everything is sent again",
+            self.file, reason, aside.name,
+        )  # fmt: skip
+
+    def _refused(self, error: Exception) -> FolderError:
+        return FolderError(f"the ledger {self.file} cannot be written: {error}; make room there or make it writable")
+
+
+class _Unusable(Exception):
+    """The file is there, and is no ledger of ours."""
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(file, isolation_level=None, timeout=5.0)
+    with contextlib.ExitStack() as undo:
+        undo.callback(db.close)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            _check(db)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise _Unusable(str(error)) from error
+        undo.pop_all()
+    return db
+
+
+def _check(db: sqlite3.Connection) -> None:
+    (schema,) = db.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if schema == 0 and not tables:
+        db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        return
+    if schema != SCHEMA or not {"files", "facts"} <= tables:
+        raise _Unusable(f"it has schema {schema}, this openmsi has {SCHEMA}")
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _Unusable(str(verdict))
+    db.execute(f"{_SELECT} LIMIT 0")  # columns of another schema with our number
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    return (
+        entry.key, entry.size, entry.mtime_ns, str(entry.state), entry.inode, entry.id, entry.partition, entry.chunk,
+        entry.acknowledged, entry.first_offset, entry.sha256, entry.reason, entry.since_ns,
+    )  # fmt: skip
+
+
+_TYPES = (bytes, int, int, str, int, bytes, int, int, int, int | None, bytes | None, str, int)
+
+
+def _entry(row: tuple[object, ...]) -> Entry:
+    """The row as an entry. Raises what SQLite raises for damage, because flipped bits can also make a valid row."""
+    fits = all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True))
+    if not fits or row[3] not in set(State):
+        raise sqlite3.DatabaseError("a row with impossible values")
+    key, size, mtime_ns, state, *rest = row
+    return Entry(key, size, mtime_ns, State(state), *rest)  # type: ignore[arg-type]
