@@ -18,7 +18,8 @@ from openmsi_core.ports import Runner
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
-from openmsi_core.receiving.stream import Announce, Room, Stream
+from openmsi_core.receiving.pace import Room
+from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
 

@@ -19,53 +19,23 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from openmsi_core.errors import BrokerError
 from openmsi_core.files.content import InMemory
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Claim, Record
 from openmsi_core.ports import OutcomeStore, RecordSource
-from openmsi_core.receiving import checkpoint as checkpoints
+from openmsi_core.receiving.breaker import Breaker
 from openmsi_core.receiving.dispatch import Dispatch
-from openmsi_core.receiving.envelopes import outgoing_of
 from openmsi_core.receiving.intake import Arrived, Intake
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended, Job, RunFacts
+from openmsi_core.receiving.outcomes import Outcomes
+from openmsi_core.receiving.pace import Pace, Room
 from openmsi_core.receiving.watermark import Watermark, start_of
 from openmsi_core.receiving.workers import Workers
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When things are due. Seconds, bytes and counts.
-
-    A checkpoint is due when nothing moved for ``quiet``, after ``longest`` at the latest, or at so many ``files`` or
-    bytes of ``results``. ``without_partitions``: a member that got none of the group's partitions has caught up then.
-    """
-
-    quiet: float = 0.02
-    longest: float = 1.0
-    files: int = 4096
-    results: int = 64 * 1024 * 1024
-    stall_before_pause: float = 10.0
-    housekeeping: float = 1.0
-    incomplete_after: float = 24 * 3600.0
-    revoke_wait: float = 5.0
-    stop_wait: float = 4.0
-    without_partitions: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What may wait in this process. Bytes in memory and on disk, and files."""
-
-    memory: int = 48 * 1024 * 1024
-    disk: int = 10 * 1024**3
-    files: int = 16_384
 
 
 Announce = Callable[[Ended], None]
@@ -102,15 +72,12 @@ class Stream:
         self._announce = announce
         self._clock = clock
         self._now = now
-        self._ended: list[Ended] = []
-        self._ended_bytes = 0
-        self._written = clock()
+        self._outcomes = Outcomes(run, clock, Breaker(self._pace.breaker, self._pace.breaker_patience, clock))
         self._moved = clock()
         self._kept_house = clock()
         self._full_since: float | None = None
         self._caught_up_at: datetime | None = None
         self._took = False
-        self._only_held = False
         self._without_partitions: float | None = None
         self._store: OutcomeStore | None = None
 
@@ -148,16 +115,22 @@ class Stream:
     def run(self, source: RecordSource, store: OutcomeStore, until_caught_up: bool = False) -> int:
         """Work until `stopping` is set, or until the present end of the topic; how many versions are still open.
 
-        Raises BrokerError when the broker refuses us, OSError when the spool cannot be written.
+        Raises BreakerOpen, BrokerError when the broker refuses us, OSError when the spool cannot be written.
         """
         self._store = store
         with ExitStack() as stack:
             stack.callback(self._drop_all)
-            while not self.stopping.is_set() and not (until_caught_up and self._is_caught_up(source)):
+            while not self._must_stop() and not (until_caught_up and self._is_caught_up(source)):
                 self._turn(source)
             self._settle(self._pace.stop_wait, set(self._partitions()))
+            self._outcomes.breaker.release()
             self._checkpoint()
+            if self._outcomes.breaker.is_open:
+                raise self._outcomes.breaker.error()
             return len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)
+
+    def _must_stop(self) -> bool:
+        return self.stopping.is_set() or self._outcomes.breaker.is_open
 
     def _turn(self, source: RecordSource) -> None:
         self._collect(0.0)
@@ -182,17 +155,12 @@ class Stream:
 
     def _on(self, event: Arrived | Ended) -> None:
         if isinstance(event, Ended):
-            self._end(event)
+            self._outcomes.add(event)
             return
         whole = event.whole
         in_memory = whole.version.size if isinstance(whole.content, InMemory) else 0
         file = DataFile(whole.version, whole.span.first, self._now(), whole.content, self._workdir)
         self._dispatch.add(Job(file, whole.span, event.assignments, in_memory, whole.version.size - in_memory))
-
-    def _end(self, ended: Ended) -> None:
-        self._ended.append(ended)
-        self._ended_bytes += sum(len(each.value) for each in ended.outcome.results)
-        self._moved = self._clock()
 
     def _collect(self, timeout: float) -> bool:
         """Take the workers' answers; True when there were any."""
@@ -200,14 +168,14 @@ class Stream:
         for answer in answers:
             ended = self._dispatch.answered(answer, self._clock())
             if ended is not None:
-                self._end(ended)
+                self._outcomes.add(ended)
         return bool(answers)
 
     def _has_room(self) -> bool:
         return (
-            self._dispatch.memory + self._ended_bytes + self._intake.parked_bytes < self._room.memory
+            self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
             and self._dispatch.disk < self._room.disk
-            and len(self._dispatch) + len(self._ended) < self._room.files
+            and len(self._dispatch) + len(self._outcomes) < self._room.files
         )
 
     def _wait_for_room(self, source: RecordSource) -> None:
@@ -231,48 +199,37 @@ class Stream:
 
     def _patience(self) -> float:
         """How long one poll may wait: short while outcomes or answers are on their way."""
-        if self._dispatch.running or self._ended:
+        if self._dispatch.running or self._outcomes:
             return self._pace.quiet / 2
         return 0.2
 
     def _is_due(self) -> bool:
-        if not self._ended:
+        if not self._outcomes:
             return False
-        if len(self._ended) >= self._pace.files or self._ended_bytes >= self._pace.results:
+        if len(self._outcomes) >= self._pace.files or self._outcomes.bytes >= self._pace.results:
             return True
         now = self._clock()
-        if now - self._written >= self._pace.longest:
+        if now - self._outcomes.written >= self._pace.longest:
             return True
-        is_quiet = not self._took and self._dispatch.running == 0 and now - self._moved >= self._pace.quiet
-        return is_quiet and not self._only_held
+        is_quiet = (
+            not self._took
+            and self._dispatch.running == 0
+            and now - max(self._moved, self._outcomes.moved) >= self._pace.quiet
+        )
+        return is_quiet and not self._outcomes.only_held
 
     def _checkpoint(self) -> None:
-        """Write what is due. A broker that is away costs nothing but time: the same is written again later."""
+        """Write what is due, and count what is durable now."""
         if self._store is None:
             return
-        planned = checkpoints.plan(self._ended, self._intake.assignments(), self.run_facts.topic_id)
-        self._written = self._clock()
-        self._only_held = bool(planned.held) and not planned.ended
-        if not planned.ended:
-            return
-        now = self._now()
-        outgoing = [each for ended in planned.ended for each in outgoing_of(ended, self.run_facts, now)]
-        try:
-            self._store.write(outgoing, planned.commits)
-        except BrokerError as error:
-            log.warning("checkpoint not written, it is tried again: %s", error)
-            return
-        checkpoints.record(planned)
-        self._ended = list(planned.held)
-        self._ended_bytes = sum(len(each.value) for ended in self._ended for each in ended.outcome.results)
-        for ended in planned.ended:
+        for ended in self._outcomes.write(self._store, self._intake.assignments(), self._now()):
             self.counts.add(ended)
             self._announce(ended)
 
     def _keep_house(self, source: RecordSource) -> None:
         now = self._clock()
         for ended in list(self._intake.shed()):
-            self._end(ended)
+            self._outcomes.add(ended)
         if now - self._kept_house < self._pace.housekeeping:
             return
         self._kept_house = now
@@ -285,7 +242,7 @@ class Stream:
         moment = self._now().timestamp() - self._pace.incomplete_after
         if self._caught_up_at.timestamp() <= moment:  # downtime and backlog never age a file
             for ended in list(self._intake.expire(int(moment * 1000))):
-                self._end(ended)
+                self._outcomes.add(ended)
 
     def _is_at_end(self, source: RecordSource) -> bool:
         assignments = self._intake.assignments()
@@ -297,7 +254,7 @@ class Stream:
     def _is_caught_up(self, source: RecordSource) -> bool:
         if self._without_partitions is not None and not self._intake.assignments():
             return self._clock() - self._without_partitions >= self._pace.without_partitions
-        idle = not self._took and not len(self._dispatch) and (not self._ended or self._only_held)
+        idle = not self._took and not len(self._dispatch) and (not self._outcomes or self._outcomes.only_held)
         return idle and self._is_at_end(source)
 
     def _settle(self, seconds: float, partitions: set[int]) -> None:
@@ -313,8 +270,7 @@ class Stream:
     def _drop(self, partitions: Sequence[int]) -> None:
         self._intake.unassign(set(partitions))
         self._dispatch.drop_dead()
-        self._ended = [each for each in self._ended if each.is_alive]
-        self._ended_bytes = sum(len(each.value) for ended in self._ended for each in ended.outcome.results)
+        self._outcomes.drop_dead()
 
     def _drop_all(self) -> None:
         """The end: nothing that comes after it may commit."""

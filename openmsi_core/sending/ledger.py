@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from openmsi_core.errors import FolderError
 from openmsi_core.files.locks import FileLock, holder
@@ -76,9 +76,7 @@ class Ledger:
     folder cannot be used; every other method when the disk does not take what must be written.
     """
 
-    def __init__(
-        self, file: Path, *, root: Path, topic: str, clock_ns: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, file: Path, *, root: Path, topic: str, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self.file = file
         self.root = root
         self.topic = topic
@@ -88,7 +86,7 @@ class Ledger:
         self._late: dict[bytes, Entry | None] = {}  # None: the row is to go
         self._late_since_ns = 0
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock.__enter__()

@@ -22,7 +22,7 @@ def open_file(file: str) -> BinaryIO:
 
 
 def first_look(source: BinaryIO, seen: Seen) -> Facts:
-    """What the open file is now. Raises FileChanged when that is not what was seen (the platform may not tell inodes)."""
+    """What the open file is now. Raises FileChanged when that is not what was seen."""
     now = os.fstat(source.fileno())
     if not stat.S_ISREG(now.st_mode):
         raise FileChanged("it is no longer a regular file")

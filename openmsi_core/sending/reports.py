@@ -21,7 +21,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The end of one version: ``id`` is its 16 bytes, ``offset`` that of its first record, ``reason`` why it is not sent."""
+    """The end of one version: ``offset`` is that of its first record, ``reason`` why it is not sent."""
 
     seen: Seen
     ending: Ending

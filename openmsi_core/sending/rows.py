@@ -40,8 +40,10 @@ CREATE TABLE files (
 ) WITHOUT ROWID;
 CREATE INDEX unfinished ON files (state) WHERE state IN ('sending', 'failed');
 """
-_COLUMNS = "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns"
-_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"
+_COLUMNS = (
+    "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns"
+)
+_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"  # noqa: S608 - no foreign text in it
 _SELECT = f"SELECT {_COLUMNS} FROM files"  # noqa: S608 - no foreign text in it
 
 

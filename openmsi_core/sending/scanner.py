@@ -27,8 +27,8 @@ class Scanner:
     Symlinked folders (and Windows' junctions) are not followed, so a loop cannot be entered. A symlinked file is
     sent under the link's own path if it leads to a regular file inside the root; a link that leads outside is left
     out and said, because whoever may create a link in the folder could otherwise publish any file of the machine.
-    Devices, sockets and pipes are not files. What is left out for a reason that a person can change (unreadable, a name that
-    cannot be sent) goes to ``complain``, at every scan; ``left_out`` counts it for the scan that ran last.
+    Devices, sockets and pipes are not files. What is left out for a reason that a person can change (unreadable, a
+    name that cannot be sent) goes to ``complain``, at every scan; ``left_out`` counts it for the last scan.
     """
 
     def __init__(
@@ -56,9 +56,7 @@ class Scanner:
             except OSError as error:
                 self._leave_out(folder, _reason(error))
 
-    def _look(
-        self, entry: os.DirEntry[str], prefix: bytes, folders: list[tuple[str, bytes]]
-    ) -> Iterator[Seen]:
+    def _look(self, entry: os.DirEntry[str], prefix: bytes, folders: list[tuple[str, bytes]]) -> Iterator[Seen]:
         key = self._key(entry, prefix)
         if key is None:
             return

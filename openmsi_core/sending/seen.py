@@ -11,7 +11,7 @@ _LARGEST = (1 << 63) - 1
 
 
 class Facts(NamedTuple):
-    """What tells two states of a file apart: bytes, time of change in epoch nanoseconds, inode (0: the platform has none)."""
+    """What tells two states of a file apart: bytes, time of change in epoch ns, inode (0: the platform has none)."""
 
     size: int
     mtime_ns: int

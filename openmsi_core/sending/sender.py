@@ -15,51 +15,33 @@ acknowledged are bounded: when it is away, reading stops and memory does not gro
 
 from __future__ import annotations
 
-import os
-import socket
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import BinaryIO
 
-from openmsi_core import model
-from openmsi_core.errors import FileChanged, NotDelivered
-from openmsi_core.files.chunking import DEFAULT_CHUNK, abort_of, chunks
+from openmsi_core.errors import BrokerError, FileChanged, NotDelivered
 from openmsi_core.files.paths import partition_of
-from openmsi_core.files.wire import encode
-from openmsi_core.ports import Delivered, RecordSink
+from openmsi_core.model import FileVersion
+from openmsi_core.ports import RecordSink
 from openmsi_core.sending.entries import Entry, State
-from openmsi_core.sending.flight import Flight
+from openmsi_core.sending.flight import Flight, departure, ending_of, reason_of
+from openmsi_core.sending.halves import give_up_halves
 from openmsi_core.sending.ledger import Journal
-from openmsi_core.sending.reading import first_look, open_file
+from openmsi_core.sending.manner import Manner
+from openmsi_core.sending.outlet import Budget, Outlet
+from openmsi_core.sending.reading import open_file
 from openmsi_core.sending.reports import Ending, Report
-from openmsi_core.sending.seen import Facts, Seen
+from openmsi_core.sending.seen import Seen
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What sending may take: bytes and records that are not acknowledged, large files open at once, files that wait.
-
-    The bytes stay below the client's own queue (32 MiB), so that producing does not block.
-    """
-
-    in_flight_bytes: int = 24 * 1024 * 1024
-    in_flight_records: int = 20_000
-    open_files: int = 4
-    waiting: int = 10_000
-    small_per_step: int = 64
-    small_bytes_per_step: int = 2 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How files are sent: bytes of a chunk, what the user says about them, and who sends them."""
-
-    chunk: int = DEFAULT_CHUNK
-    user: Mapping[str, str | int | float] = field(default_factory=dict)
-    source: str = field(default_factory=lambda: f"{socket.gethostname()} openmsi")
+_WAITING = 10_000
+_OPEN_FILES = 8
+_SMALL_FILES = 64
+_SMALL_BYTES = 2 * 1024 * 1024
 
 
 class Sender:
@@ -72,29 +54,22 @@ class Sender:
         report: Callable[[Report], None],
         manner: Manner | None = None,
         *,
-        limits: Limits | None = None,
+        budget: Budget | None = None,
         opener: Callable[[str], BinaryIO] = open_file,
-        wall_ns: Callable[[], int] = time.time_ns,
-        new_id: Callable[[], bytes] = partial(os.urandom, 16),
     ) -> None:
-        self.answers = 0
+        self.outlet = Outlet(sink, budget or Budget())
         self._sink = sink
         self._journal = journal
         self._report = report
         self._manner = manner or Manner()
-        self._limits = limits or Limits()
         self._opener = opener
-        self._wall_ns = wall_ns
-        self._new_id = new_id
         self._partitions = 0
         self._small: deque[Seen] = deque()
         self._large: deque[Seen] = deque()
-        self._lanes: deque[Flight] = deque()
+        self._lanes: deque[Flight] = deque()  # there is more to produce of these
+        self._flights: dict[bytes, Flight] = {}  # those in the lanes, and those that wait for answers
         self._over: deque[Flight] = deque()
-        self._flights: dict[bytes, Flight] = {}
         self._busy: set[bytes] = set()
-        self._bytes = 0
-        self._records = 0
         self._small_first = True
 
     def start(self) -> None:
@@ -104,17 +79,12 @@ class Sender:
     @property
     def has_room(self) -> bool:
         """True when another file may be offered."""
-        return len(self._small) + len(self._large) < self._limits.waiting
+        return len(self._small) + len(self._large) < _WAITING
 
     @property
     def is_idle(self) -> bool:
         """True when every file that was offered was reported and no record waits for its answer."""
-        return not self._busy and not self._records
-
-    @property
-    def in_flight(self) -> int:
-        """Bytes that were produced and are not answered yet."""
-        return self._bytes
+        return not self._busy and not self.outlet.records
 
     def is_busy_with(self, key: bytes) -> bool:
         """True while a version of this path waits or is on its way; offer the next one after it."""
@@ -127,150 +97,168 @@ class Sender:
         self._busy.add(seen.key)
         (self._small if seen.facts.size <= self._manner.chunk else self._large).append(seen)
 
-    def abandon(self, halves: Iterable[Entry]) -> None:
-        """Give up what an earlier process left half sent: an ABORT for each in the topic.
-
-        Raises BrokerError; what was not given up stays in the journal.
-        """
-        for entry in halves:
-            if not 0 <= entry.partition < self._partitions:
-                self._journal.remove(entry.key)  # the topic has fewer partitions now: it is another one
-                continue
-            records = max(entry.acknowledged, 1)
-            value = encode(abort_of(entry.id, records, min(records * entry.chunk, entry.size)))
-            self._produce(entry.partition, entry.key, value, partial(self._half_answered, entry, len(value)))
+    def abandon(self, halves: Iterable[Entry]) -> int:
+        """Give up what an earlier process left half sent, before any file is offered; how many. Raises BrokerError."""
+        return give_up_halves(halves, self.outlet, self._journal, self._partitions)
 
     def step(self, timeout: float) -> bool:
         """Read and produce a little, then serve acknowledgements and report endings; True when anything happened.
 
-        Waits up to ``timeout`` seconds when there is nothing to produce. Raises BrokerError; call it again.
+        Waits up to ``timeout`` seconds when there is nothing to produce. Raises BrokerError; it may be called again.
         """
-        rounds = (self._send_small, self._send_large)
-        self._small_first = not self._small_first
-        moved = [turn() for turn in (rounds if self._small_first else reversed(rounds))]
-        served = self._sink.serve(0.0 if any(moved) or self._over else timeout)
-        return self._conclude() or any(moved) or served > 0
+        self._small_first = not self._small_first  # whoever comes first may use up the budget
+        if self._small_first:
+            moved = self._send_small() | self._send_large()
+        else:
+            moved = self._send_large() | self._send_small()
+        served = self.outlet.serve(0.0 if moved or self._over else timeout)
+        return self._conclude() or moved or served > 0
 
     def finish(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Stop: give up what is half produced, wait up to ``seconds`` for the rest, report all that is not sent.
-
-        Raises BrokerError.
-        """
+        """Stop: give up what is half produced, wait up to ``seconds`` for the rest, report all that is not sent."""
         for seen in (*self._small, *self._large):
             self._end_unsent(seen, Ending.STOPPED, "stopped before it was begun")
         self._small.clear()
         self._large.clear()
-        deadline = clock() + seconds
-        while self._lanes:
-            self._give_up(self._lanes.popleft(), Ending.STOPPED, "stopped before it was whole")
-        self._conclude()
-        while self._records and (left := deadline - clock()) > 0:
-            self._sink.serve(min(left, 0.1))
-            self._conclude()
-        for flight in list(self._flights.values()):
-            flight.ending, flight.reason = Ending.STOPPED, "stopped before the broker acknowledged it"
-            self._forget(flight)
+        for flight in self._lanes:
+            flight.give_up(Ending.STOPPED, "stopped before it was whole")
+        self._over.extend(self._lanes)
+        self._lanes.clear()
+        why = "stopped before the broker acknowledged it"
+        try:
+            self._drain(clock() + seconds, clock)
+        except BrokerError as error:
+            why = f"stopped, and the broker cannot be used: {error}"
+        for flight in self._flights.values():  # the ledger goes on calling them `sending`
+            flight.ending, flight.reason = Ending.STOPPED, why
             self._report(flight.report())
+        self._flights.clear()
+        self._busy.clear()
         self._journal.flush()
+
+    def _drain(self, deadline: float, clock: Callable[[], float]) -> None:
+        self._conclude()
+        while self.outlet.records and (left := deadline - clock()) > 0:
+            self.outlet.serve(min(left, 0.1))
+            self._conclude()
 
     def _send_small(self) -> bool:
         """A handful of files that fit one record each."""
-        budget = self._limits.small_bytes_per_step
-        begun = 0
-        while self._small and begun < self._limits.small_per_step and budget > 0:
-            size = self._small[0].facts.size
-            if not self._fits(size):
-                break
-            flight = self._begin(self._small.popleft())
-            begun += 1
-            budget -= size
-            if flight is not None and not self._advance(flight):
-                self._lanes.append(flight)
-        return begun > 0
+        files, size = _SMALL_FILES, _SMALL_BYTES
+        while self._small and files > 0 and size > 0 and self.outlet.fits(self._small[0].facts.size):
+            seen = self._small.popleft()
+            files, size = files - 1, size - seen.facts.size
+            flight = self._begin(seen)
+            if flight is not None:
+                self._fly(flight)
+        return files < _SMALL_FILES
 
     def _send_large(self) -> bool:
-        """One chunk of each large file on its way."""
-        moved = False
-        while self._large and len(self._lanes) < self._limits.open_files:
+        """One chunk of each file of several records; its row is durable before its first record goes out."""
+        begun: list[Flight | None] = []
+        while self._large and len(self._lanes) < _OPEN_FILES:
             flight = self._begin(self._large.popleft())
-            moved = True
+            begun.append(flight)
             if flight is not None:
                 self._lanes.append(flight)
-                self._journal.put(flight.entry(State.SENDING, self._wall_ns()))
-                self._journal.flush()
+                if flight.is_large:
+                    self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
+        if begun:
+            self._journal.flush()
+        moved = bool(begun)
         for _ in range(len(self._lanes)):
-            if not self._fits(self._manner.chunk):
+            if not self.outlet.fits(self._manner.chunk):
                 break
             moved = True
-            flight = self._lanes.popleft()
-            try:
-                done = self._advance(flight)
-            except BaseException:
-                self._lanes.appendleft(flight)
-                raise
-            if not done:
-                self._lanes.append(flight)
+            self._fly(self._lanes.popleft())
         return moved
 
-    def _fits(self, size: int) -> bool:
-        """True when a record with that much payload may be produced now; one always may."""
-        return not self._records or (
-            self._bytes + size <= self._limits.in_flight_bytes and self._records < self._limits.in_flight_records
-        )
-
     def _begin(self, seen: Seen) -> Flight | None:
-        """Open a file; None when that ended it."""
+        """Open a file; None when that was its end."""
         try:
-            source = self._opener(seen.file)
-        except OSError as error:
-            gone = isinstance(error, FileNotFoundError)
-            self._end_unsent(seen, Ending.VANISHED if gone else Ending.UNREADABLE, _reason(error))
-            return None
-        try:
-            facts = first_look(source, seen)
+            flight = departure(seen, self._opener, self._manner.version, self._partition)
         except (FileChanged, OSError) as error:
-            source.close()
-            changed = isinstance(error, FileChanged)
-            self._end_unsent(seen, Ending.CHANGED if changed else Ending.UNREADABLE, _reason(error))
+            self._end_unsent(seen, ending_of(error), reason_of(error))
             return None
-        version = self._version(seen, facts)
-        pieces = chunks(source, version)
-        place = partition_of(version.path, self._partitions)
-        flight = self._flights[seen.key] = Flight(seen, facts, version, place, source, pieces)
+        self._flights[seen.key] = flight
         return flight
 
-    def _version(self, seen: Seen, facts: Facts) -> model.FileVersion:
-        return model.FileVersion(
-            id=self._new_id(),
-            path=seen.relative,
-            size=facts.size,
-            chunk=self._manner.chunk,
-            mtime_ns=facts.mtime_ns,
-            mode=facts.mode,
-            sent_ns=self._wall_ns(),
-            source=self._manner.source,
-            user=self._manner.user,
-        )
+    def _partition(self, version: FileVersion) -> int:
+        return partition_of(version.path, self._partitions)
 
-    def _advance(self, flight: Flight) -> bool:
-        """Produce the next record of a flight; True when no more of it is to be produced."""
-        if flight.ending is not None:
-            self._abort(flight)
-            return True
+    def _fly(self, flight: Flight) -> None:
+        """Produce its next record; it goes (back) to the lanes unless nothing more is to be produced."""
+        try:
+            if flight.ending is None:
+                self._advance(flight)
+        except BaseException:
+            self._lanes.append(flight)  # the same record is produced at the next step
+            raise
+        if flight.ending is None:
+            self._lanes.append(flight)
+        else:
+            self._may_be_over(flight)
+
+    def _advance(self, flight: Flight) -> None:
         try:
             value = flight.next_value()
-        except FileChanged as error:
-            self._give_up(flight, Ending.CHANGED, _reason(error))
-            return True
-        except OSError as error:
-            self._give_up(flight, Ending.UNREADABLE, _reason(error))
-            return True
-        is_first = flight.produced == 0
-        delivered = partial(self._answered, flight, len(value), is_first)
+            delivered = partial(self._answered, flight, flight.produced == 0)
+            self.outlet.produce(flight.partition, flight.seen.key, value, delivered)
+        except (FileChanged, NotDelivered, OSError) as error:
+            flight.give_up(ending_of(error), reason_of(error))
+        else:
+            flight.went_out()
+
+    def _answered(self, flight: Flight, is_first: bool, offset: int | None, reason: str) -> None:
+        flight.answered += 1
+        if reason and not flight.is_aborted:
+            flight.give_up(Ending.REFUSED, reason)
+        elif not reason:
+            flight.acknowledged += 1
+            if is_first:
+                flight.first_offset = offset
+        self._may_be_over(flight)
+
+    def _may_be_over(self, flight: Flight) -> None:
+        if flight.is_over or flight.owes_abort:
+            self._over.append(flight)
+
+    def _conclude(self) -> bool:
+        """Abort what must be, report what has ended; True when anything has. May find a flight twice."""
+        ended = False
+        while self._over:
+            flight = self._over[0]
+            if self._flights.get(flight.seen.key) is flight:
+                if flight.owes_abort:
+                    self._abort(flight)
+                if flight.is_over:
+                    self._land(flight)
+                    ended = True
+            self._over.popleft()
+        return ended
+
+    def _abort(self, flight: Flight) -> None:
+        delivered = partial(self._answered, flight, False)
         try:
-            self._produce(flight.partition, flight.seen.key, value, delivered)
+            self.outlet.produce(flight.partition, flight.seen.key, flight.abort_value(), delivered)
         except NotDelivered as error:
-            self._give_up(flight, Ending.REFUSED, _reason(error))
-            return True
-        flight.went_out()
-        return flight.ending is not None
+            _log.warning("%s: it was not given up in the topic: %s", flight.seen.relative, error)
+        else:
+            flight.produced += 1
+        flight.is_aborted = True
+
+    def _land(self, flight: Flight) -> None:
+        del self._flights[flight.seen.key]
+        self._busy.discard(flight.seen.key)
+        now_ns = self._manner.wall_ns()
+        if flight.ending is Ending.SENT:
+            self._journal.put(flight.entry(State.SENT, now_ns))
+        elif flight.ending is Ending.REFUSED:
+            self._journal.put(flight.entry(State.FAILED, now_ns))
+        elif flight.is_large:
+            self._journal.remove(flight.seen.key)
+        self._report(flight.report())
+
+    def _end_unsent(self, seen: Seen, ending: Ending, reason: str) -> None:
+        self._busy.discard(seen.key)
+        self._report(Report(seen, ending, seen.facts.size, reason=reason))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from openmsi_core.crypto.plain import Plain
-from openmsi_core.errors import Reject, RetryLater
+from openmsi_core.errors import BreakerOpen, Reject, RetryLater
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.chunking import abort_of
@@ -20,7 +20,8 @@ from openmsi_core.model import NotYet, Opened, PluginFacts, Stored
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Counts, RunFacts
-from openmsi_core.receiving.stream import Pace, Room, Stream
+from openmsi_core.receiving.pace import Pace, Room
+from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.workers import Workers
 from tests.fakes import Call, Log, LogSource, LogStore, values_of
 
@@ -338,7 +339,7 @@ def test_a_partition_that_comes_back_is_read_again_where_it_was_not_committed(tm
     lost = []
 
     def lose_and_get_back():
-        if len(rig.stream._ended) == 2:
+        if len(rig.stream._outcomes) == 2:
             if lost:
                 rig.stream.stopping.set()
                 return
@@ -466,3 +467,50 @@ def test_a_plugin_that_cannot_be_opened_ends_the_run_before_the_first_poll(tmp_p
     with pytest.raises(OSError, match="no such folder"), Workers([good, Broken(size)], RUN, QUICK):
         raise AssertionError("entered")
     assert closed == [1]
+
+
+def test_twenty_dead_letters_in_a_row_stop_the_run_and_leave_them_uncommitted(tmp_path) -> None:
+    def reject(file):
+        if file.name != "good":
+            raise Reject("new firmware")
+        return {}
+
+    log = Log()
+    log.put(*values_of("good", b"1"), *[value for n in range(100) for value in values_of(f"f{n}", b"1")])
+    with pytest.raises(BreakerOpen, match="(?s)files in a row .*new firmware"):
+        Rig(tmp_path, log, reject).run()
+    assert log.values("t.dlq") == []
+    assert log.commits[0].offset == 1
+
+
+def test_nineteen_dead_letters_in_a_row_are_only_letters(tmp_path) -> None:
+    def reject(file):
+        raise Reject("not mine")
+
+    log = Log()
+    log.put(*[value for n in range(19) for value in values_of(f"f{n}", b"1")])
+    rig = Rig(tmp_path, log, reject)
+    assert rig.run() == 0
+    assert len(rig.letters()) == 19
+    assert log.commits[0].offset == 19
+
+
+def test_bad_records_never_open_the_breaker(tmp_path) -> None:
+    log = Log()
+    log.put(*[b"garbage %d" % n for n in range(50)], *values_of("good", b"1"))
+    rig = Rig(tmp_path, log, size)
+    assert rig.run() == 0
+    assert len(rig.letters()) == 50
+
+
+def test_a_withheld_letter_is_written_when_patience_ends(tmp_path) -> None:
+    def reject(file):
+        raise Reject("not mine")
+
+    log = Log()
+    log.put(*values_of("x", b"1"))
+    rig = Rig(tmp_path, log, reject, pace=Pace(longest=0.01, breaker_patience=0.1))
+    rig.stream.stopping.is_set = lambda: bool(rig.letters())  # type: ignore[method-assign]
+    with rig.stack:
+        rig.stream.run(rig.source, rig.store)
+    assert len(rig.letters()) == 1

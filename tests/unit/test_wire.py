@@ -25,7 +25,9 @@ FACTS = {"path": ["a"], "size": 1, "chunk": 16384, "mtime_ns": 0, "mode": 0, "se
 ENDING = {"sha256": bytes(32), "size": 1}
 
 
-def raw(flags: int = 3, seq: int = 0, offset: int = 0, meta: object = None, payload: bytes = b"x", **head: int) -> bytes:
+def raw(
+    flags: int = 3, seq: int = 0, offset: int = 0, meta: object = None, payload: bytes = b"x", **head: int
+) -> bytes:
     """A record built without our encoder."""
     metadata = meta if isinstance(meta, bytes) else msgpack.packb(FACTS | ENDING if meta is None else meta)
     fields = struct.pack(

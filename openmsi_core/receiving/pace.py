@@ -1,0 +1,38 @@
+"""When things are due in a run, and how much may wait in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When things are due. Seconds, bytes and counts.
+
+    A checkpoint is due when nothing moved for ``quiet``, after ``longest`` at the latest, or at so many ``files`` or
+    bytes of ``results``. ``breaker``: so many dead
+    letters in a row stop the run, and are withheld for ``breaker_patience`` before they are written; 0: never.
+    ``without_partitions``: a member that got none of the group's partitions has caught up then.
+    """
+
+    quiet: float = 0.02
+    longest: float = 1.0
+    files: int = 4096
+    results: int = 64 * 1024 * 1024
+    stall_before_pause: float = 10.0
+    housekeeping: float = 1.0
+    incomplete_after: float = 24 * 3600.0
+    revoke_wait: float = 5.0
+    stop_wait: float = 4.0
+    without_partitions: float = 10.0
+    breaker: int = 20
+    breaker_patience: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may wait in this process. Bytes in memory and on disk, and files."""
+
+    memory: int = 48 * 1024 * 1024
+    disk: int = 10 * 1024**3
+    files: int = 16_384

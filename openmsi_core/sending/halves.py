@@ -1,0 +1,40 @@
+"""What an earlier process left half sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import partial
+
+from openmsi_core.files.chunking import abort_of
+from openmsi_core.files.wire import encode
+from openmsi_core.model import RelativePath
+from openmsi_core.sending.entries import Entry
+from openmsi_core.sending.ledger import Journal
+from openmsi_core.sending.outlet import Outlet
+
+_log = logging.getLogger(__name__)
+
+
+def give_up_halves(halves: Iterable[Entry], outlet: Outlet, journal: Journal, partitions: int) -> int:
+    """Produce an ABORT for each version that was begun and not finished; how many. Raises BrokerError, NotDelivered.
+
+    A row goes once its ABORT is acknowledged; the file, if it is still there, is then sent anew with a new id.
+    """
+    count = 0
+    for entry in halves:
+        if not 0 <= entry.partition < partitions:  # it was another topic of this name
+            journal.remove(entry.key)
+            continue
+        records = max(entry.acknowledged, 1)
+        value = encode(abort_of(entry.id, records, min(records * entry.chunk, entry.size)))
+        outlet.produce(entry.partition, entry.key, value, partial(_answered, entry, journal))
+        count += 1
+    return count
+
+
+def _answered(entry: Entry, journal: Journal, _offset: int | None, reason: str) -> None:
+    if reason:
+        _log.warning("%s: its half was not given up: %s", RelativePath.from_key(entry.key), reason)
+    else:
+        journal.remove(entry.key)
