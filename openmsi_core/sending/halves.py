@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
+from openmsi_core.errors import NotDelivered
 from openmsi_core.files.chunking import abort_of
 from openmsi_core.files.wire import encode
 from openmsi_core.model import RelativePath
@@ -16,10 +17,11 @@ from openmsi_core.sending.outlet import Outlet
 _log = logging.getLogger(__name__)
 
 
-def give_up_halves(halves: Iterable[Entry], outlet: Outlet, journal: Journal, partitions: int) -> int:
-    """Produce an ABORT for each version that was begun and not finished; how many. Raises BrokerError, NotDelivered.
+def give_up_halves(halves: Iterable[Entry], outlet: Outlet, journal: Journal, partitions: int, busy: set[bytes]) -> int:
+    """Produce an ABORT for each version that was begun and not finished; how many. Raises BrokerError.
 
-    A row goes once its ABORT is acknowledged; the file, if it is still there, is then sent anew with a new id.
+    A row goes once its ABORT is acknowledged; until then its path is in ``busy``. The file, if it is still there, is
+    sent anew after that, with a new id.
     """
     count = 0
     for entry in halves:
@@ -28,12 +30,17 @@ def give_up_halves(halves: Iterable[Entry], outlet: Outlet, journal: Journal, pa
             continue
         records = max(entry.acknowledged, 1)
         value = encode(abort_of(entry.id, records, min(records * entry.chunk, entry.size)))
-        outlet.produce(entry.partition, entry.key, value, partial(_answered, entry, journal))
+        busy.add(entry.key)
+        try:
+            outlet.produce(entry.partition, entry.key, value, partial(_answered, entry, journal, busy))
+        except NotDelivered as error:
+            _answered(entry, journal, busy, None, str(error))
         count += 1
     return count
 
 
-def _answered(entry: Entry, journal: Journal, _offset: int | None, reason: str) -> None:
+def _answered(entry: Entry, journal: Journal, busy: set[bytes], _offset: int | None, reason: str) -> None:
+    busy.discard(entry.key)
     if reason:
         _log.warning("%s: its half was not given up: %s", RelativePath.from_key(entry.key), reason)
     else:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
 from openmsi_core.sending.seen import Seen
+
+_log = logging.getLogger(__name__)
 
 
 class Ending(StrEnum):
@@ -44,3 +47,30 @@ class Report:
             "state": "sent" if self.ending is Ending.SENT else "failed",
             "reason": self.reason,
         }
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of a run: files and bytes sent, files that were not, places that could not even be looked at."""
+
+    sent: int = 0
+    bytes: int = 0
+    failed: int = 0
+    left_out: int = 0
+
+    def count(self, report: Report) -> None:
+        """Count one file that is sent."""
+        self.sent += 1
+        self.bytes += report.size
+
+
+def say(report: Report) -> None:
+    """One line in the log for one file."""
+    path = report.seen.relative
+    if report.ending is Ending.SENT:
+        digest = report.sha256.hex()[:12] if report.sha256 else ""
+        _log.info("sent %s, %s bytes, sha256 %s", path, f"{report.size:,}", digest)
+    elif report.ending in {Ending.CHANGED, Ending.VANISHED, Ending.STOPPED}:
+        _log.info("not sent yet: %s: %s", path, report.reason)
+    else:
+        _log.warning("not sent: %s: %s", path, report.reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from openmsi_core.errors import PathRefused
@@ -40,7 +40,7 @@ class Scanner:
         self._include = tuple(include)
         self._exclude = tuple(exclude)
 
-    def scan(self) -> Iterator[Seen]:
+    def scan(self) -> Generator[Seen]:
         """Every file that is there now, in no particular order; close it when you stop early. Never raises OSError."""
         self.left_out = 0
         folders: list[tuple[str, bytes]] = [(os.fspath(self.root), b"")]

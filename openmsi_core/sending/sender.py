@@ -99,7 +99,7 @@ class Sender:
 
     def abandon(self, halves: Iterable[Entry]) -> int:
         """Give up what an earlier process left half sent, before any file is offered; how many. Raises BrokerError."""
-        return give_up_halves(halves, self.outlet, self._journal, self._partitions)
+        return give_up_halves(halves, self.outlet, self._journal, self._partitions, self._busy)
 
     def step(self, timeout: float) -> bool:
         """Read and produce a little, then serve acknowledgements and report endings; True when anything happened.

@@ -1,1 +1,1 @@
-"""The public test kit: brokers."""
+"""The public test kit: a real Apache Kafka for tests."""

@@ -1,0 +1,104 @@
+"""``openmsi run NAME``: one plugin on the files of a topic."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
+
+if TYPE_CHECKING:
+    from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
+    from openmsi_core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class _RunCommand(click.Command):
+    """Shows the plugin's own flags under the command's, once it knows which plugin is meant."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help of the command, and of the plugin that is named on the command line."""
+        from openmsi_core.cli.options import help_of
+
+        name = ctx.params.get("name")
+        text = super().get_help(ctx)
+        return f"{text}\n\n{help_of('run', name)}" if name else text
+
+
+@click.command(cls=_RunCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.argument("name", is_eager=True)
+@click.option("--topic", help="The topic to read files from.")
+@click.option("--output-topic", help="Where results go; without it they are not published.")
+@click.option("--group", help="The consumer group; by default openmsi-NAME.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Not the files that match; may be repeated.")
+@click.option("--from", "start", metavar="WHERE", help="Where a group without commits begins: beginning or end.")
+@click.option("--until-caught-up", is_flag=True, default=None, help="End at the present end of the topic.")
+@click.option("--workers", type=int, help="How many threads run the plugin.")
+@click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
+@settings_choices
+@verbosity
+@click.pass_context
+def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **given: Any) -> int:
+    """Run one plugin on the files of a topic, until it is stopped.
+
+    The plugin's own options are flags too: `openmsi run disk --help` lists those of disk.
+
+    \b
+    Example: openmsi run disk --topic xrd-raw --folder archive
+    """
+    from openmsi_core.cli.options import plugin_flags
+    from openmsi_core.observe.progress import reporter
+    from openmsi_core.settings import run_settings
+    from openmsi_core.wiring import run_plugin
+
+    chosen = run_settings(settings, name, _named(given))
+    values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
+    with reporter("done", quiet=quiet or not _is_terminal()) as progress:
+
+        def announce(facts: RunFacts, counts: Counts, ended: Ended) -> None:
+            _say(facts, ended)
+            progress.update(files=counts.files, bytes=counts.bytes, note=_letters(counts.letters))
+
+        report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)
+    counts = report.counts
+    click.echo(
+        f"{counts.files:,} files done, {counts.unchanged:,} of them unchanged, {counts.results:,} results, "
+        f"{counts.letters:,} dead letters, {report.still_open:,} files not finished",
+        err=True,
+    )
+    if report.signal:
+        return EXIT_INTERRUPTED if report.signal == signal.SIGINT else 0
+    return EXIT_SOME_FAILED if counts.letters or report.still_open else 0
+
+
+def _named(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings' own names, dashed, as in the configuration file."""
+    return {("from" if key == "start" else key.replace("_", "-")): value for key, value in given.items()}
+
+
+def _say(facts: RunFacts, ended: Ended) -> None:
+    """One line per file."""
+    outcome = ended.outcome
+    subject = ended.version.path if ended.version else ended.span.first
+    where = f" -> {outcome.location}" if outcome.location else ""
+    text = f"{subject} {outcome.what}{' (unchanged)' if outcome.unchanged else ''}{where}"
+    if outcome.what.is_letter:
+        log.warning("%s: %s (dead letter in %s)", text, outcome.reason, facts.letters_topic)
+    else:
+        log.info("%s%s", text, f": {outcome.reason}" if outcome.reason else "")
+
+
+def _letters(count: int) -> str:
+    return f"{count} dead letters" if count else ""
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stderr.isatty()

@@ -1,0 +1,153 @@
+"""``openmsi topics``: create, describe, list, and look into topics."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from openmsi_core.cli.common import kafka_choices
+
+if TYPE_CHECKING:
+    from openmsi_core.kafka.admin import Admin
+    from openmsi_core.model import Record
+
+
+@click.group()
+def topics() -> None:
+    """Create, describe and look into topics."""
+
+
+@topics.command()
+@click.argument("topic")
+@click.option("--partitions", type=click.IntRange(1, 10_000), default=4, show_default=True)
+@click.option("--replication", type=int, default=-1, help="Copies; by default what the cluster says.")
+@click.option("--plain", is_flag=True, help="Only this topic, for results: no dead letters, no receipts.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@kafka_choices
+def create(topic: str, partitions: int, replication: int, plain: bool, as_json: bool, kafka: dict[str, str]) -> None:
+    """Create a topic for files with its dead letters and receipts. What exists already is left as it is.
+
+    \b
+    Example: openmsi topics create xrd-raw --partitions 4
+    """
+    from openmsi_core.kafka.admin import connected, create_family
+
+    admin = connected(kafka)
+    if plain:
+        made = {topic: admin.create(topic, partitions, replication, {})}
+    else:
+        made = dict(create_family(admin, topic, partitions, replication))
+    for name, is_new in made.items():
+        if as_json:
+            click.echo(json.dumps({"topic": name, "created": is_new}))
+        else:
+            click.echo(f"{name} {'created' if is_new else 'exists already'}")
+
+
+@topics.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one topic a line.")
+@kafka_choices
+def list_(as_json: bool, kafka: dict[str, str]) -> None:
+    """List the topics of the broker."""
+    from openmsi_core.kafka.admin import connected
+
+    for name in connected(kafka).topics():
+        click.echo(json.dumps({"topic": name}) if as_json else name)
+
+
+@topics.command()
+@click.argument("topic")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@kafka_choices
+def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
+    """Partitions, settings, what is wrong with them, and how far each group has read."""
+    from openmsi_core.kafka.admin import connected, faults
+
+    admin = connected(kafka)
+    facts = admin.facts(topic)
+    problems = list(faults(facts, 512 * 1024))
+    groups = _groups(admin, topic, facts.ends)
+    if as_json:
+        partitions = {str(number): {"low": low, "high": high} for number, (low, high) in facts.ends.items()}
+        answer = {"topic": topic, "id": facts.id, "partitions": partitions, "settings": dict(facts.settings)}
+        click.echo(json.dumps(answer | {"problems": problems, "groups": groups}))
+        return
+    click.echo(f"{topic}  {len(facts.ends)} partitions  id {facts.id or '?'}")
+    for number, (low, high) in facts.ends.items():
+        click.echo(f"  partition {number}: offsets {low} to {high}")
+    for key in ("cleanup.policy", "retention.ms", "max.message.bytes"):
+        click.echo(f"  {key} = {facts.settings.get(key, '?')}")
+    for group, lag in groups.items():
+        click.echo(f"  group {group}: " + ", ".join(f"{number}: {count} behind" for number, count in lag.items()))
+    for problem in problems:
+        click.echo(f"  wrong: {problem}")
+
+
+@topics.command()
+@click.argument("topic")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many records.")
+@kafka_choices
+def peek(topic: str, as_json: bool, limit: int | None, kafka: dict[str, str]) -> None:
+    """Look into a topic: results, receipts and dead letters as they are, file records without their payload.
+
+    \b
+    Example: openmsi topics peek xrd-metadata --json --limit 10
+    """
+    from openmsi_core.kafka.reading import read
+    from openmsi_core.model import shown
+
+    for record in read(kafka, topic, limit):
+        text = json.dumps(_told(record), ensure_ascii=False)
+        line = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        click.echo(line if as_json else f"{record.position}  {shown(line)}")
+
+
+def _groups(admin: Admin, topic: str, ends: dict[int, tuple[int, int]] | object) -> dict[str, dict[str, int]]:
+    highs = {number: high for number, (_, high) in ends.items()} if isinstance(ends, dict) else {}
+    return {
+        group: {str(number): highs.get(number, offset) - offset for number, (offset, _) in sorted(offsets.items())}
+        for group, offsets in admin.groups(topic).items()
+    }
+
+
+def _told(record: Record) -> object:
+    """A record as one JSON object."""
+    from openmsi_core.errors import BadRecord
+    from openmsi_core.files import wire
+
+    value = record.value or b""
+    if value[:1] in {b"{", b"["}:
+        try:
+            return json.loads(value)
+        except ValueError:
+            pass  # not JSON after all: told below as what it is
+    position = {
+        "topic": record.position.topic,
+        "partition": record.position.partition,
+        "offset": record.position.offset,
+    }
+    try:
+        chunk = wire.decode(record.value)
+    except BadRecord as error:
+        head = base64.b64encode(value[:48]).decode("ascii")
+        return {"position": position, "bad": str(error), "bytes": len(value), "head_b64": head}
+    told: dict[str, object] = {
+        "position": position,
+        "id": chunk.file_id.hex(),
+        "sequence": chunk.sequence,
+        "offset": chunk.offset,
+        "payload_bytes": len(chunk.payload),
+        "last": chunk.last,
+        "abort": chunk.abort,
+    }
+    if chunk.version is not None:
+        version = chunk.version
+        told |= {**version.path.as_json(), "size": version.size, "mtime_ns": version.mtime_ns, "source": version.source}
+        told |= {"user": dict(version.user)}
+    if chunk.sha256 is not None:
+        told["sha256"] = chunk.sha256.hex()
+    return told

@@ -1,0 +1,222 @@
+"""Records of one topic, as a member of one consumer group."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from openmsi_core.errors import BrokerUnreachable
+from openmsi_core.kafka import config
+from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, made, translated
+from openmsi_core.kafka.producer import partitions_of
+from openmsi_core.model import Claim, Commit, Position, Record
+from openmsi_core.ports import Listener
+
+log = logging.getLogger(__name__)
+
+_TAKEOVER_SECONDS = 60.0
+_NOT_OURS_NOW = {
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.STALE_MEMBER_EPOCH,
+}
+_PASSING = {
+    KafkaError._PARTITION_EOF,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+    KafkaError._MAX_POLL_EXCEEDED,
+}
+
+
+class TopicConsumer:
+    """The RecordSource of one run. `__enter__` connects and subscribes; one thread calls it.
+
+    On assignment the commits are read with their metadata, which the assignment itself does not carry. Raises
+    SettingsError, TopicError, BrokerError.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        topic: str,
+        group: str,
+        listener: Listener,
+        *,
+        connect: float = CONNECT_SECONDS,
+    ) -> None:
+        self._options = options
+        self._topic = topic
+        self._group = group
+        self._listener = listener
+        self._connect = connect
+        self._watch = ClientWatch(options, topic)
+        self._consumer: Consumer | None = None
+        self._paused = False
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._consumer = made(Consumer, self._watch.configured(config.consumer(self._options, self._group)))
+        try:
+            partitions_of(self._consumer, self._watch, self._options, self._topic, self._connect)
+        except BaseException:
+            self._consumer.close()
+            raise
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        self._consumer = None
+
+    @property
+    def client(self) -> Consumer:
+        """The client itself, for a transaction's group metadata."""
+        if self._consumer is None:
+            raise RuntimeError("TopicConsumer is used outside its `with`")
+        return self._consumer
+
+    def poll(self, timeout: float) -> Record | None:
+        """The next record, or None after ``timeout`` seconds. Calls the listener. Raises BrokerError, TopicError."""
+        message = self.client.poll(timeout)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        self._watch.raise_if_refused()
+        if message is None:
+            return None
+        error = message.error()
+        if error is not None:
+            self._judge(error, message)
+            return None
+        return record_of(message)
+
+    def positions(self) -> Mapping[int, int]:
+        """For each partition that is ours: the offset of the next record to come."""
+        return {each.partition: each.offset for each in self.client.position(self.client.assignment())}
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`. What was fetched already is thrown away and fetched again."""
+        if not self._paused:
+            self._paused = True
+            self.client.pause(self.client.assignment())
+
+    def resume(self) -> None:
+        """Fetch again."""
+        if self._paused:
+            self._paused = False
+            self.client.resume(self.client.assignment())
+
+    def commit(self, commits: Sequence[Commit]) -> bool:
+        """Commit with metadata, synchronously; False when a rebalance came first: then somebody reads it again.
+
+        Raises BrokerError.
+        """
+        offsets = [TopicPartition(self._topic, each.partition, each.offset, each.metadata) for each in commits]
+        try:
+            done = self.client.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            return self._commit_failed(error.args[0], error)
+        for each in done or []:
+            if each.error is not None:
+                return self._commit_failed(each.error, KafkaException(each.error))
+        return True
+
+    def _commit_failed(self, error: KafkaError, cause: KafkaException) -> bool:
+        if error.code() in _NOT_OURS_NOW:
+            log.info("a commit came after a rebalance (%s): what it covers may be handled once more", error.name())
+            return False
+        raise translated(error, self._options, self._group) from cause
+
+    def _judge(self, error: KafkaError, message: Message) -> None:
+        """Raise what cannot pass by itself."""
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+            log.warning("the group took our partitions away: nothing was polled for too long; we join it again")
+        if error.code() in _PASSING or (error.retriable() and not error.fatal()):
+            log.debug("%s: %s", error.name(), error.str())
+            return
+        where = f"{message.topic() or self._topic}[{message.partition()}] at offset {message.offset()}"
+        raise translated(error, self._options, where if message.partition() is not None else self._topic)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            claims = self._claims(consumer, partitions)
+            starts = self._listener.assigned(claims)
+            placed = [TopicPartition(self._topic, each.partition, starts[each.partition]) for each in partitions]
+            if _is_cooperative(consumer):
+                consumer.incremental_assign(placed)
+            else:
+                consumer.assign(placed)
+            if self._paused and placed:
+                consumer.pause(placed)
+        except Exception as error:  # noqa: BLE001 - librdkafka would swallow it; `poll` raises it
+            self._failure = error
+
+    def _claims(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[Claim]:
+        if not partitions:
+            return []
+        claims = []
+        for each in self._committed(consumer, partitions):
+            low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, each.partition), timeout=30)
+            committed = each.offset if each.offset >= 0 else None
+            claims.append(Claim(each.partition, committed, each.metadata or "", low, high))
+        return claims
+
+    def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """The commits with their metadata. While the transaction of a killed member is open, this times out."""
+        ends = time.monotonic() + _TAKEOVER_SECONDS
+        asked = [TopicPartition(self._topic, each.partition) for each in partitions]
+        while True:
+            try:
+                answered: list[TopicPartition] = consumer.committed(asked, timeout=5)
+            except KafkaException as error:
+                reason = error.args[0]
+            else:
+                reason = next((each.error for each in answered if each.error is not None), None)
+                if reason is None:
+                    return answered
+            if time.monotonic() >= ends:
+                raise BrokerUnreachable(
+                    f"the commits of group {self._group} on {self._topic} did not come within "
+                    f"{_TAKEOVER_SECONDS:g} s ({reason.str()}); a run never starts from anywhere else"
+                )
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, self._listener.revoked)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._give_up(consumer, partitions, self._listener.lost)
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], tell: Any) -> None:
+        try:
+            tell([each.partition for each in partitions])
+            if _is_cooperative(consumer):
+                consumer.incremental_unassign(partitions)
+            else:
+                consumer.unassign()
+        except Exception as error:  # noqa: BLE001 - librdkafka would swallow it; `poll` raises it
+            self._failure = error
+
+
+def _is_cooperative(consumer: Consumer) -> bool:
+    return bool(consumer._rebalance_protocol() == "COOPERATIVE") if hasattr(consumer, "_rebalance_protocol") else True
+
+
+def record_of(message: Message) -> Record:
+    """The message as our noun."""
+    partition, offset = message.partition(), message.offset()
+    position = Position(message.topic() or "", -1 if partition is None else partition, -1 if offset is None else offset)
+    kind, timestamp = message.timestamp()
+    return Record(position, timestamp if kind else -1, message.key(), message.value())

@@ -1,0 +1,90 @@
+"""Records of files into one topic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from openmsi_core.kafka import config
+from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, made, metadata, translated
+from openmsi_core.ports import Delivered
+
+
+class TopicProducer:
+    """The RecordSink of one topic. `__enter__` connects; one thread calls it.
+
+    Raises SettingsError, TopicError, BrokerError when it is entered; blocks for at most ``connect`` seconds then.
+    """
+
+    def __init__(self, options: Mapping[str, str], topic: str, *, chunk: int, connect: float = CONNECT_SECONDS) -> None:
+        self._options = options
+        self._topic = topic
+        self._chunk = chunk
+        self._connect = connect
+        self._watch = ClientWatch(options, topic)
+        self._producer: Producer | None = None
+        self._partitions = 0
+
+    def __enter__(self) -> Self:
+        settings = self._watch.configured(config.upload_producer(self._options, chunk=self._chunk))
+        self._producer = made(Producer, settings)
+        self._partitions = partitions_of(self._producer, self._watch, self._options, self._topic, self._connect)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        producer, self._producer = self._client, None
+        if kind is not None or len(producer):
+            producer.purge()  # what is not acknowledged by now is not sent: the ledger knows
+            producer.flush(1.0)
+
+    @property
+    def _client(self) -> Producer:
+        if self._producer is None:
+            raise RuntimeError("TopicProducer is used outside its `with`")
+        return self._producer
+
+    def partitions(self) -> int:
+        """How many partitions the topic had when we connected."""
+        return self._partitions
+
+    def produce(self, partition: int, key: bytes, value: bytes, delivered: Delivered) -> None:
+        """Queue one record; while the client's queue is full, delivery callbacks are served. Raises BrokerError."""
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                delivered(message.offset(), "")
+            else:
+                delivered(None, str(translated(error, self._options, self._topic)))
+
+        while True:
+            try:
+                self._client.produce(self._topic, value, key, partition, on_delivery=report)
+            except BufferError:
+                self.serve(0.1)
+            except KafkaException as error:
+                raise translated(error.args[0], self._options, self._topic) from error
+            else:
+                return
+
+    def serve(self, timeout: float) -> int:
+        """Call the delivery callbacks that are due. Raises BrokerError when the broker will not have us."""
+        served = self._client.poll(timeout)
+        self._watch.raise_if_refused()
+        return int(served)
+
+    def pending(self) -> int:
+        """How many records are not acknowledged yet."""
+        return len(self._client)
+
+
+def partitions_of(client: object, watch: ClientWatch, options: Mapping[str, str], topic: str, seconds: float) -> int:
+    """How many partitions ``topic`` has. Raises TopicError, BrokerError."""
+    described = metadata(client, watch, options, topic, seconds).topics[topic]
+    if described.error is not None:
+        raise translated(described.error, options, topic)
+    return len(described.partitions)

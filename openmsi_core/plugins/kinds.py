@@ -1,0 +1,82 @@
+"""What an author subclasses: one class with one method.
+
+A plugin gets a `DataFile`, returns its results and raises its failures: `Reject` for a file that is not what it
+should be, `RetryLater` when something outside is not ready, anything else for a failure that may pass. Everything
+else it needs is on ``self``: ``options``, ``log``, ``workdir``.
+
+The class attributes are the plugin's manifest. Write them as literals: the catalogue reads them without importing
+your module.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from openmsi_core.files.datafile import DataFile
+from openmsi_core.model import Result, Stored
+from openmsi_core.plugins.options import PluginOptions
+
+
+class Plugin(ABC):  # noqa: B024 - each kind adds its one method
+    """What the three kinds have in common; do not subclass it directly."""
+
+    accepts: ClassVar[tuple[str, ...]] = ()
+    """Globs of the files it wants, as in ``("*.xrdml",)``; empty: every file."""
+    sniff: ClassVar[bytes] = b""
+    """Bytes that occur in the first 4 KiB of the files it wants."""
+
+    class Options(PluginOptions):
+        """No options."""
+
+    def __init__(self, options: PluginOptions, log: logging.Logger, workdir: Path | None = None) -> None:
+        self.options: Any = options
+        self.log = log
+        self.workdir = workdir
+
+    def open(self) -> None:  # noqa: B027 - most plugins need neither
+        """Called once in each worker before the first file; connect here, not in the constructor."""
+
+    def close(self) -> None:  # noqa: B027
+        """Called once in each worker after the last file."""
+
+
+class Extractor(Plugin):
+    """Takes metadata out of files.
+
+    >>> class Lines(Extractor):
+    ...     '''How many lines a text has.'''
+    ...     accepts = ("*.txt",)
+    ...     def extract(self, file: DataFile) -> dict[str, object]:
+    ...         return {"lines": file.text().count("\\n")}
+    """
+
+    @abstractmethod
+    def extract(self, file: DataFile) -> Mapping[str, object]:
+        """The metadata of one file, as JSON can hold it. Raise `Reject` when the file is not what it should be."""
+
+
+class Sink(Plugin):
+    """Stores files somewhere. Storing the same file twice must do no harm: leave an equal one alone."""
+
+    @abstractmethod
+    def write(self, file: DataFile) -> Stored:
+        """Store one file; it counts after this, or after `flush` if your class has one."""
+
+    def flush(self) -> None:
+        """Make durable what was written since the last call. If this raises, none of it counts."""
+
+    def spool_folder(self) -> Path | None:
+        """A folder on the file system where you will store files, so that `DataFile.save_to` writes nothing twice."""
+        return None
+
+
+class Processor(Plugin):
+    """Makes any number of results out of one file."""
+
+    @abstractmethod
+    def process(self, file: DataFile) -> Iterator[Result]:
+        """Yield the results of one file; all of them are published, or none."""
