@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from openmsi_core.errors import FolderError as FolderError
     from openmsi_core.errors import Reject as Reject
     from openmsi_core.errors import RetryLater as RetryLater
     from openmsi_core.files.datafile import DataFile as DataFile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataFile": "openmsi_core.files.datafile",
     "Extractor": "openmsi_core.plugins.kinds",
+    "FolderError": "openmsi_core.errors",
     "PluginOptions": "openmsi_core.plugins.options",
     "Processor": "openmsi_core.plugins.kinds",
     "Reject": "openmsi_core.errors",
@@ -37,6 +39,7 @@ _HOMES = {
 __all__ = [
     "DataFile",
     "Extractor",
+    "FolderError",
     "PluginOptions",
     "Processor",
     "Reject",

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from threading import Event
@@ -194,7 +195,11 @@ def watch_folder(
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
         stack.enter_context(ledger)
-        sink = _sink(stack, kafka, settings.topic, settings.chunk, stop, waits=goal.waits_for_broker)
+        connect = partial(
+            _outgoing, kafka, settings.topic, settings.chunk, _CONNECT_ONCE if settings.once else _CONNECT_AGAIN,
+            ledger.belongs_to,
+        )  # fmt: skip
+        sink = connected(stack, connect, stop, waits=goal.waits_for_broker)
         if sink is None:
             return SendReport(Tally(), stopped[0])
         manner = _manner(settings.chunk, settings.meta)
@@ -220,18 +225,22 @@ def upload_files(
     stop = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
-        sink = _sink(stack, kafka, topic, chunk, stop, waits=False)
+        connect = partial(_outgoing, kafka, topic, chunk, _CONNECT_ONCE, lambda _: None)
+        sink = connected(stack, connect, stop, waits=False)
         if sink is None:
             return SendReport(Tally(), stopped[0])
         upload = Upload(files, sink, stop, manner=_manner(chunk, meta), budget=_budget(kafka), report=report)
         return SendReport(upload.run(), stopped[0])
 
 
-def _sink(
-    stack: ExitStack, kafka: Mapping[str, str], topic: str, chunk: int, stop: Event, *, waits: bool
-) -> RecordSink | None:
-    seconds = _CONNECT_AGAIN if waits else _CONNECT_ONCE
-    return connected(stack, lambda: TopicProducer(kafka, topic, chunk=chunk, connect=seconds), stop, waits=waits)
+@contextmanager
+def _outgoing(
+    kafka: Mapping[str, str], topic: str, chunk: int, seconds: float, learn: Callable[[str], None]
+) -> Iterator[RecordSink]:
+    """A sink for a topic that was found fit for our files; ``learn`` is told the topic's id."""
+    with TopicProducer(kafka, topic, chunk=chunk, connect=seconds) as sink:
+        learn(admin.check_send(kafka, topic, chunk))
+        yield sink
 
 
 def _manner(chunk: int, meta: Mapping[str, str | int | float]) -> Manner:

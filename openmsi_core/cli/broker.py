@@ -18,13 +18,13 @@ def broker(port: int) -> int:
     \b
     Example: openmsi broker --port 9092
     """
-    from openmsi_core.kafka.embedded import embedded
+    from openmsi_core.kafka.embedded import PROMISES_NOT, embedded
     from openmsi_core.wiring import signals_set
 
     stopped = threading.Event()
     with signals_set(stopped.set) as last, embedded(port) as running:
         click.echo(running.address)
-        click.echo(f"For trying out only: {running.promises_not}. Ctrl-C ends it.", err=True)
+        click.echo(f"For trying out only: {PROMISES_NOT}. Ctrl-C ends it.", err=True)
         while not stopped.wait(0.5):
             running.raise_if_ended()
     return EXIT_INTERRUPTED if last[0] == signal.SIGINT else 0

@@ -27,7 +27,7 @@ def demo(folder: Path | None) -> None:
     \b
     Example: openmsi demo
     """
-    from openmsi_core.kafka.embedded import embedded
+    from openmsi_core.kafka.embedded import PROMISES_NOT, embedded
 
     folder = (folder or Path(tempfile.mkdtemp(prefix="openmsi-demo-"))).resolve()
     incoming, outgoing = folder / "instrument", folder / "archive"
@@ -35,7 +35,7 @@ def demo(folder: Path | None) -> None:
     _say(f"Working in {folder}")
     _write_files(incoming)
     with embedded() as broker:
-        _say(f"A broker runs at {broker.address} ({broker.promises_not})")
+        _say(f"A broker runs at {broker.address} ({PROMISES_NOT})")
         _journey(broker.address, incoming, outgoing)
     _say("What happened:")
     click.echo(f"  files sent      {len(_files(incoming))}  {incoming}")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from openmsi_core.plugins.catalogue import Entry
 
 
 @click.command()
@@ -21,11 +26,23 @@ def plugins(kind: str | None, as_json: bool) -> None:
     entries = catalogue(kind=kind)
     if as_json:
         for entry in entries:
-            facts = {name: getattr(entry, name) for name in entry.__dataclass_fields__}
-            click.echo(json.dumps(facts))
+            click.echo(json.dumps({name: getattr(entry, name) for name in entry.__dataclass_fields__}))
         return
+    if not entries:
+        click.echo(f"no {kind or 'plugin'} is installed", err=True)
+        return
+    for line in table(entries):
+        click.echo(line)
+
+
+def table(entries: Sequence[Entry]) -> list[str]:
+    """The table for people: what is wrong with a plugin stands where its summary would."""
+    from openmsi_core.model import shown
+
     rows = [("KIND", "NAME", "PACKAGE", "STATUS", "SUMMARY")]
-    rows += [(each.kind, each.name, f"{each.package} {each.version}", each.status, each.summary) for each in entries]
+    for each in entries:
+        about = each.summary if each.status == "ok" else "; ".join(filter(None, [each.detail, each.summary]))
+        rows.append((each.kind, each.name, f"{each.package} {each.version}", each.status, about))
+    rows = [tuple(shown(text) for text in row) for row in rows]  # type: ignore[misc] # five stay five
     widths = [max(len(row[at]) for row in rows) for at in range(4)]
-    for row in rows:
-        click.echo("  ".join([*(row[at].ljust(widths[at]) for at in range(4)), row[4]]).rstrip())
+    return ["  ".join([*(row[at].ljust(widths[at]) for at in range(4)), row[4]]).rstrip() for row in rows]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -18,20 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class _RunCommand(click.Command):
-    """Shows the plugin's own flags under the command's, once it knows which plugin is meant."""
-
-    def get_help(self, ctx: click.Context) -> str:
-        """The help of the command, and of the plugin that is named on the command line."""
-        from openmsi_core.cli.options import help_of
-
-        name = ctx.params.get("name")
-        text = super().get_help(ctx)
-        return f"{text}\n\n{help_of('run', name)}" if name else text
-
-
-@click.command(cls=_RunCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.argument("name", is_eager=True)
+@click.command(cls=PluginCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.argument("name")
 @click.option("--topic", help="The topic to read files from.")
 @click.option("--output-topic", help="Where results go; without it they are not published.")
 @click.option("--group", help="The consumer group; by default openmsi-NAME.")
@@ -52,7 +41,6 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     \b
     Example: openmsi run disk --topic xrd-raw --folder archive
     """
-    from openmsi_core.cli.options import plugin_flags
     from openmsi_core.observe.progress import reporter
     from openmsi_core.settings import run_settings
     from openmsi_core.wiring import run_plugin

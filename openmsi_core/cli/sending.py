@@ -44,7 +44,7 @@ class Teller:
         if report.ending is Ending.SENT:
             self._files += 1
             self._bytes += report.size
-        else:
+        elif report.state == "failed":
             self._failed += 1
         if self._as_json:
             _print(report.as_json())

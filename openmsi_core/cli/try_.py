@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 
+from openmsi_core.cli.options import PluginCommand, flags_and_rest
 from openmsi_core.errors import EXIT_SOME_FAILED
 
 
-class _TryCommand(click.Command):
-    """Shows the plugin's own flags under the command's."""
-
-    def get_help(self, ctx: click.Context) -> str:
-        """The help of the command, and of the plugin that is named on the command line."""
-        from openmsi_core.cli.options import help_of
-
-        name = ctx.params.get("name")
-        text = super().get_help(ctx)
-        return f"{text}\n\n{help_of('try', name)}" if name else text
-
-
-@click.command("try", cls=_TryCommand, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.argument("name", is_eager=True)
+@click.command("try", cls=PluginCommand, context_settings={"ignore_unknown_options": True})
+@click.argument("name")
 @click.argument("files", nargs=-1, type=click.UNPROCESSED)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
-@click.pass_context
-def try_(ctx: click.Context, /, name: str, files: tuple[str, ...], as_json: bool) -> int:
-    """Run a plugin on local files, without Kafka.
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a file and line.")
+def try_(name: str, files: tuple[str, ...], as_json: bool) -> int:
+    """Run a plugin on local files, without Kafka. The plugin's own options are flags too.
 
     \b
-    Example: openmsi try xrd-extractor scan.xrdml
+    Examples: openmsi try xrd-extractor scan.xrdml
+              openmsi try disk scan.xrdml --folder archive
     """
-    from openmsi_core.cli.options import plugin_flags
     from openmsi_core.wiring import try_plugin
 
-    first_flag = next((at for at, text in enumerate(files) if text.startswith("-")), len(files))
-    paths, flags = files[:first_flag], [*files[first_flag:], *ctx.args]
+    values, paths = flags_and_rest("try", name, files)
     if not paths:
-        raise click.UsageError("name at least one file, before the plugin's options")
+        raise click.UsageError("name at least one file")
     failed = 0
-    for told in try_plugin(name, [_existing(path) for path in paths], plugin_flags("try", name, flags)):
+    for told in _quietly(try_plugin(name, [_existing(path) for path in paths], values)):
         failed += told["outcome"] != "done"
         _tell(told, as_json=as_json)
     return EXIT_SOME_FAILED if failed else 0
 
 
+def _quietly(answers: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same answers; what a plugin prints goes to standard error, so that a program can read ours."""
+    while True:
+        with redirect_stdout(sys.stderr):
+            told = next(answers, None)
+        if told is None:
+            return
+        yield told
+
+
 def _existing(text: str) -> Path:
     path = Path(text)
+    if path.is_dir():
+        raise click.UsageError(f"{text!r} is a folder; name files")
     if not path.is_file():
         raise click.UsageError(f"there is no file {text!r}")
     return path
@@ -57,14 +59,17 @@ def _existing(text: str) -> Path:
 
 def _tell(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8"))
+        click.echo(json.dumps(told))
         return
-    click.echo(f"{told['path']}: {told['outcome']}")
+    from openmsi_core.model import shown
+
+    click.echo(f"{shown(told['path'])}: {told['outcome']}")
     if told["location"]:
-        click.echo(f"  stored at {told['location']}")
+        click.echo(f"  stored at {shown(told['location'])}")
     for result in told["results"]:
-        click.echo("  " + json.dumps(result, indent=2, ensure_ascii=False).replace("\n", "\n  "))
+        text = json.dumps(result, indent=2, ensure_ascii=False)
+        click.echo("\n".join(f"  {shown(line)}" for line in text.splitlines()))
     if told["reason"]:
-        click.echo(f"  {told['error']}: {told['reason']}")
-        if told["traceback"] and told["outcome"] != "rejected":
-            click.echo("  " + told["traceback"].replace("\n", "\n  ").rstrip())
+        click.echo(f"  {told['error']}: {shown(told['reason'])}")
+    if told["traceback"] and told["outcome"] != "rejected":
+        click.echo("\n".join(f"  {shown(line)}" for line in told["traceback"].splitlines()))

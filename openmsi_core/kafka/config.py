@@ -1,95 +1,218 @@
-"""From the user's librdkafka options to the configurations of our clients; the profiles of docs/design/delivery.md.
+"""From the user's librdkafka options to the settings of each client: pure functions, nothing is connected.
 
-Any option passes through unchanged. The user's value wins over ours, except where it would break a promise: those
-are refused with the reason. librdkafka itself says which options exist.
+There are three profiles (upload, checkpoint, consumer) and two small ones (admin, groupless reader). The user's
+own values win; only those that would break one of the five promises are refused, each with its reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from openmsi_core.errors import SettingsError
 
-Config = dict[str, str | int | bool]
+Options = Mapping[str, str]
+"""What the user wrote under ``[kafka]`` or with ``-X``: any librdkafka option, as text."""
 
-_OVERHEAD = 64 * 1024  # record batch, key and metadata around one chunk
-_REFUSED = {
-    "enable.auto.commit": "a file would count as handled before it is",
-    "enable.auto.offset.store": "a file would count as handled before it is",
-    "auto.offset.reset": "where a run begins is decided by its commit, or by --from",
-    "enable.idempotence": "retries would duplicate and reorder records",
-    "acks": "a file would count as sent before the brokers have it",
-    "request.required.acks": "a file would count as sent before the brokers have it",
-    "isolation.level": "results of aborted checkpoints would be seen",
-    "transactional.id": "it is unique for each process",
-    "group.id": "it belongs to the run: give --group, or group in [run.NAME]",
-    "message.timeout.ms": "records would be given up while the broker is away",
-    "delivery.timeout.ms": "records would be given up while the broker is away",
+ClientSettings = dict[str, str | int | bool]
+"""What one client is built with."""
+
+CHUNK_MARGIN = 64 * 1024
+"""A record is its chunk and at most this: header, metadata, key, and what encryption adds."""
+
+TRANSACTION_TIMEOUT_MS = 15_000
+OUTCOME_TIMEOUT_MS = 60_000
+
+_ALIASES = {
+    "metadata.broker.list": "bootstrap.servers",
+    "request.required.acks": "acks",
+    "auto.commit.enable": "enable.auto.commit",
+    "delivery.timeout.ms": "message.timeout.ms",
+    "compression.codec": "compression.type",
+    "queue.buffering.max.ms": "linger.ms",
+    "max.partition.fetch.bytes": "fetch.message.max.bytes",
+    "message.send.max.retries": "retries",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "sasl.mechanism": "sasl.mechanisms",
 }
-_CONSUMER_ONLY = (
-    "group.", "session.timeout.ms", "heartbeat.interval.ms", "coordinator.", "max.poll.interval.ms", "auto.commit.",
-    "queued.", "fetch.", "max.partition.fetch.bytes", "partition.assignment.strategy", "check.crcs", "consume.",
-    "offset.", "enable.partition.eof",
+
+_ONCE = "with another value a record could be lost or written twice (promises P1 and P3)"
+_COMMITS = "openmsi commits only what is durable; a commit by the client would skip unfinished files"
+_REFUSED = {
+    "acks": f"it is always all: {_ONCE}",
+    "enable.idempotence": f"it is always true: {_ONCE}",
+    "enable.gapless.guarantee": f"openmsi decides it: {_ONCE}",
+    "delivery.report.only.error": "openmsi counts the acknowledgement of every record",
+    "transactional.id": "it is unique for each process, so that two runs on one host do not fence each other",
+    "enable.auto.commit": f"it is always false: {_COMMITS}",
+    "enable.auto.offset.store": f"it is always false: {_COMMITS}",
+    "isolation.level": "it is always read_committed: an aborted transaction must never be seen",
+    "auto.offset.reset": "it is always error: where reading begins is decided on assignment (--from)",
+    "group.id": "the group is the name of the run (--group)",
+    "group.instance.id": "openmsi hands partitions back when it stops; a static member would keep them",
+    "enabled_events": "openmsi listens to the client's errors itself",
+    "log.queue": "openmsi reads the client's log itself",
+    "opaque": "it is code, not text",
+    "interceptors": "it is code, not text",
+    "default_topic_conf": "it is code, not text",
+}
+
+_SERVER_SIDE = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
+
+_KNOWN = (
+    "bootstrap.servers", "client.id", "client.rack", "debug", "log_level", "security.protocol",
+    "sasl.mechanisms", "sasl.mechanism", "sasl.username", "sasl.password", "sasl.kerberos.service.name",
+    "sasl.kerberos.principal", "sasl.kerberos.keytab", "sasl.oauthbearer.method", "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret", "sasl.oauthbearer.scope", "sasl.oauthbearer.token.endpoint.url",
+    "ssl.ca.location", "ssl.ca.pem", "ssl.certificate.location", "ssl.certificate.pem", "ssl.key.location",
+    "ssl.key.password", "ssl.key.pem", "ssl.keystore.location", "ssl.keystore.password", "ssl.crl.location",
+    "ssl.cipher.suites", "ssl.endpoint.identification.algorithm", "enable.ssl.certificate.verification",
+    "message.max.bytes", "receive.message.max.bytes", "socket.timeout.ms", "socket.keepalive.enable",
+    "socket.connection.setup.timeout.ms", "socket.send.buffer.bytes", "socket.receive.buffer.bytes",
+    "broker.address.family", "broker.address.ttl", "reconnect.backoff.ms", "reconnect.backoff.max.ms",
+    "connections.max.idle.ms", "topic.metadata.refresh.interval.ms", "metadata.max.age.ms",
+    "statistics.interval.ms", "allow.auto.create.topics", "group.protocol", "group.remote.assignor",
+    "partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms",
+    "queued.min.messages", "queued.max.messages.kbytes", "fetch.wait.max.ms", "fetch.max.bytes",
+    "fetch.min.bytes", "fetch.message.max.bytes", "max.partition.fetch.bytes", "check.crcs", "linger.ms",
+    "batch.size", "batch.num.messages", "compression.type", "compression.level", "queue.buffering.max.messages",
+    "queue.buffering.max.kbytes", "message.timeout.ms", "delivery.timeout.ms", "request.timeout.ms",
+    "transaction.timeout.ms", "retries", "retry.backoff.ms", "partitioner",
 )  # fmt: skip
-_PRODUCER_ONLY = (
-    "transaction.", "queue.buffering.", "linger.ms", "message.send.max.retries", "retries", "batch.", "compression.",
-    "sticky.", "dr_", "delivery.report.only.error", "request.timeout.ms", "partitioner", "msg_order_cmp",
-    "queuing.strategy", "produce.", "enable.gapless.guarantee",
-)  # fmt: skip
 
 
-def check(options: Mapping[str, str]) -> None:
-    """Raises SettingsError for an option that would break a promise, or when no broker is named."""
-    for name, reason in _REFUSED.items():
-        if name in options:
-            raise SettingsError(f"[kafka] {name} cannot be set: {reason}. Remove it from the configuration.")
-    if not options.get("bootstrap.servers") and not options.get("metadata.broker.list"):
-        raise SettingsError(
-            "no broker is named: give --broker HOST:PORT, set OPENMSI_BROKER, or write bootstrap.servers under "
-            "[kafka] in openmsi.toml"
-        )
+def checked(options: Options) -> dict[str, str]:
+    """The options under their main names, when none of them breaks a promise.
+
+    Raises SettingsError: an option that is refused, given twice under two names, or no broker at all.
+    """
+    named: dict[str, str] = {}
+    for written, value in options.items():
+        name = _ALIASES.get(written, written)
+        if name in named:
+            raise SettingsError(f"Kafka option {written} is another name of {name}, which is set too: keep one")
+        reason = "it is code, not text" if name.endswith("_cb") else _REFUSED.get(name)
+        if reason is not None:
+            raise SettingsError(f"Kafka option {written} cannot be set: {reason}. Remove it")
+        named[name] = str(value)
+    if not named.get("bootstrap.servers", "").strip():
+        raise SettingsError("no Kafka broker is named: give --broker HOST:PORT, or bootstrap.servers under [kafka]")
+    return named
 
 
-def address_of(options: Mapping[str, str]) -> str:
-    """The brokers' addresses, for messages."""
-    return options.get("bootstrap.servers") or options.get("metadata.broker.list", "?")
+def bootstrap(options: Options) -> str:
+    """The addresses of the brokers, as the user wrote them; "?" when there are none."""
+    return options.get("bootstrap.servers") or options.get("metadata.broker.list") or "?"
 
 
-def admin(options: Mapping[str, str]) -> Config:
-    """For administration: what concerns neither producing nor consuming."""
-    return _with({"socket.connection.setup.timeout.ms": 10_000}, _without(options, _CONSUMER_ONLY + _PRODUCER_ONLY))
+def suggestion(name: str) -> str:
+    """A hint for an option that librdkafka does not know; empty when nothing looks like it.
+
+    >>> suggestion("batchsize")
+    ': did you mean batch.size?'
+    """
+    close = get_close_matches(name.replace("_", "."), _KNOWN, n=1, cutoff=0.7)
+    return f": did you mean {close[0]}?" if close else ""
 
 
-def upload_producer(options: Mapping[str, str], *, chunk: int) -> Config:
-    """For sending files. ``chunk`` is bytes; records wait for ever for a broker that is away."""
-    return _producer(options, chunk) | {"message.timeout.ms": 0}
+def upload_producer(options: Options, *, chunk: int) -> ClientSettings:
+    """For file records with up to ``chunk`` bytes of payload; the broker may be away for days.
+
+    Raises SettingsError.
+    """
+    user = checked(options)
+    least = chunk + CHUNK_MARGIN
+    _at_least(user, "message.max.bytes", least, f"a record with a chunk of {chunk:,} bytes needs {least:,}")
+    return _merged(
+        {
+            "linger.ms": 5,
+            "batch.size": 1_000_000,
+            "queue.buffering.max.kbytes": 32_768,
+            "message.timeout.ms": 0,
+            "compression.type": "none",
+            "message.max.bytes": max(1_000_000, least),
+        },
+        user,
+        {"enable.idempotence": True, "acks": "all"},
+    )
 
 
-def outcome_producer(options: Mapping[str, str]) -> Config:
-    """For a checkpoint that is not a transaction: given up after 60 s, so that the loop goes on and tries again."""
-    return _producer(options, 1024 * 1024) | {"message.timeout.ms": 60_000}
+def outcome_producer(options: Options) -> ClientSettings:
+    """For results, receipts and dead letters without transactions; what is not acknowledged in 60 s fails.
+
+    Raises SettingsError.
+    """
+    user = checked(options)
+    user.pop("message.timeout.ms", None)  # the user's value is about sending files, which may wait for days
+    return _merged(
+        _outcome_defaults(), user, {"enable.idempotence": True, "acks": "all", "message.timeout.ms": OUTCOME_TIMEOUT_MS}
+    )
 
 
-def checkpoint_producer(options: Mapping[str, str], transactional_id: str) -> Config:
-    """For checkpoints in transactions. ``message.timeout.ms`` may not exceed the transaction's, so it has none."""
-    config = _producer(options, 1024 * 1024)
-    config.setdefault("transaction.timeout.ms", 15_000)
-    return config | {"transactional.id": transactional_id}
+def checkpoint_producer(options: Options, transactional_id: str) -> ClientSettings:
+    """For results, receipts, dead letters and offsets in one transaction. Raises SettingsError."""
+    user = checked(options)
+    user.pop("message.timeout.ms", None)  # above transaction.timeout.ms it is refused at creation
+    return _merged(
+        _outcome_defaults() | {"transaction.timeout.ms": TRANSACTION_TIMEOUT_MS},
+        user,
+        {"enable.idempotence": True, "acks": "all", "transactional.id": transactional_id},
+    )
 
 
-def consumer(options: Mapping[str, str], group: str) -> Config:
-    """For a run: one member of ``group``."""
-    given = _without(options, _PRODUCER_ONLY)
-    defaults: Config = {
-        "fetch.max.bytes": 16 * 1024 * 1024,
-        "queued.max.messages.kbytes": 16 * 1024,
-        "fetch.wait.max.ms": 100,
-        "max.poll.interval.ms": 900_000,
-    }
-    if given.get("group.protocol", "classic") == "classic":
+def consumer(options: Options, group: str) -> ClientSettings:
+    """For the member of a group that commits by itself and decides on assignment where to begin.
+
+    Raises SettingsError.
+    """
+    user = checked(options)
+    defaults: ClientSettings = _reading_defaults() | {"max.poll.interval.ms": 900_000}
+    if user.get("group.protocol", "classic").lower() == "consumer":
+        for name in _SERVER_SIDE:
+            if name in user:
+                raise SettingsError(
+                    f"Kafka option {name} cannot be set with group.protocol=consumer: the broker decides it"
+                )
+    else:
         defaults |= {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 10_000}
-    return _with(defaults, given) | {
-        "group.id": group,
+        if "session.timeout.ms" in user and "heartbeat.interval.ms" not in user:
+            user["heartbeat.interval.ms"] = str(min(3000, max(1, _number(user, "session.timeout.ms") // 3)))
+    return _merged(defaults, user, _reading_fixed() | {"group.id": group})
+
+
+def reader(options: Options) -> ClientSettings:
+    """For looking at a topic: assigns partitions, joins no group and commits nothing. Raises SettingsError."""
+    user = checked(options)
+    for name in (*_SERVER_SIDE, "group.protocol", "group.remote.assignor"):
+        user.pop(name, None)  # the reader joins no group; group.id below only satisfies the client
+    return _merged(_reading_defaults(), user, _reading_fixed() | {"group.id": "openmsi-reader"})
+
+
+def admin(options: Options) -> ClientSettings:
+    """For creating topics and asking for their settings. Raises SettingsError."""
+    return dict(checked(options))
+
+
+def _outcome_defaults() -> ClientSettings:
+    return {
+        "linger.ms": 5,
+        "batch.size": 1_000_000,
+        "queue.buffering.max.kbytes": 32_768,
+        "compression.type": "none",
+        "message.max.bytes": 1_000_000,
+    }
+
+
+def _reading_defaults() -> ClientSettings:
+    return {
+        "fetch.max.bytes": 16 * 1024 * 1024,
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.wait.max.ms": 100,
+    }
+
+
+def _reading_fixed() -> ClientSettings:
+    return {
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
@@ -97,26 +220,17 @@ def consumer(options: Mapping[str, str], group: str) -> Config:
     }
 
 
-def reader(options: Mapping[str, str]) -> Config:
-    """For a look into a topic, without a group."""
-    return consumer(_without(options, ("group.",)), "openmsi-peek") | {"enable.partition.eof": True}
+def _merged(defaults: ClientSettings, user: Mapping[str, str], fixed: ClientSettings) -> ClientSettings:
+    return {**defaults, **user, **fixed}
 
 
-def _producer(options: Mapping[str, str], chunk: int) -> Config:
-    defaults: Config = {
-        "linger.ms": 5,
-        "batch.size": 1_000_000,
-        "queue.buffering.max.kbytes": 32 * 1024,
-        "compression.type": "none",
-        "message.max.bytes": max(1_000_000, chunk + _OVERHEAD),
-    }
-    return _with(defaults, _without(options, _CONSUMER_ONLY)) | {"enable.idempotence": True, "acks": "all"}
+def _at_least(user: Mapping[str, str], name: str, least: int, why: str) -> None:
+    if name in user and _number(user, name) < least:
+        raise SettingsError(f"Kafka option {name}={user[name]} is too small: {why}")
 
 
-def _with(defaults: Config, given: Mapping[str, str]) -> Config:
-    return defaults | dict(given)
-
-
-def _without(options: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
-    check(options)
-    return {name: value for name, value in options.items() if not name.startswith(prefixes)}
+def _number(user: Mapping[str, str], name: str) -> int:
+    try:
+        return int(user[name])
+    except ValueError:
+        raise SettingsError(f"Kafka option {name} must be a whole number, not {user[name]!r}") from None

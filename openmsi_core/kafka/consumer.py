@@ -61,6 +61,7 @@ class TopicConsumer:
         self._watch = ClientWatch(options, topic)
         self._consumer: Consumer | None = None
         self._paused = False
+        self._starts: dict[int, int] = {}
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -105,7 +106,9 @@ class TopicConsumer:
 
     def positions(self) -> Mapping[int, int]:
         """For each partition that is ours: the offset of the next record to come."""
-        return {each.partition: each.offset for each in self.client.position(self.client.assignment())}
+        places = self.client.position(self.client.assignment())
+        # a partition that gave no record yet has no position in librdkafka, only the start that we gave it
+        return {each.partition: each.offset if each.offset >= 0 else self._starts[each.partition] for each in places}
 
     def pause(self) -> None:
         """Fetch nothing until `resume`. What was fetched already is thrown away and fetched again."""
@@ -154,6 +157,7 @@ class TopicConsumer:
         try:
             claims = self._claims(consumer, partitions)
             starts = self._listener.assigned(claims)
+            self._starts |= starts
             placed = [TopicPartition(self._topic, each.partition, starts[each.partition]) for each in partitions]
             if _is_cooperative(consumer):
                 consumer.incremental_assign(placed)

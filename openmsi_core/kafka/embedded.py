@@ -1,39 +1,40 @@
-"""Brokers for trying out: a real little one (Tansu), and librdkafka's mock cluster where Tansu has no wheel.
+"""Brokers for trying out: Tansu, a real little one that comes as a wheel.
 
-What they do not promise stands in `Embedded.promises_not`; no test of exactly-once runs on either.
+What it does not promise stands in `PROMISES_NOT`; no test of exactly-once runs on it.
 """
 
 from __future__ import annotations
 
 import importlib
-import socket
-import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from openmsi_core.errors import BrokerUnreachable, UsageError
+from openmsi_core.kafka.process import BrokerProcess, free_port
 
+PROMISES_NOT = "it keeps everything in memory and has no transactions: a file may be handled twice after a crash"
 _START_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A broker that runs as long as its context: where, what it does not promise, and its process."""
+    """A broker that runs as long as its context: where, and its process."""
 
     address: str
-    promises_not: str
-    process: subprocess.Popen[bytes]
+    process: BrokerProcess
 
     def raise_if_ended(self) -> None:
         """Raises BrokerUnreachable when it has ended by itself."""
-        if self.process.poll() is not None:
-            raise BrokerUnreachable(f"the embedded broker ended by itself with code {self.process.returncode}")
+        if not self.process.running:
+            raise BrokerUnreachable(f"the embedded broker ended by itself: {self.process.last_words()}")
 
 
 @contextmanager
@@ -47,35 +48,16 @@ def embedded(port: int | None = None) -> Iterator[Embedded]:
         )
     number = port or free_port()
     url = f"tcp://127.0.0.1:{number}"
-    process = subprocess.Popen(  # noqa: S603 - the program comes from our own dependency
-        [program, "broker", "--silent", "--listener-url", url, "--advertised-listener-url", url,
-         "--storage-engine", "memory://tansu/"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us: the broker goes last
-    )  # fmt: skip
-    try:
-        _wait_for(process, f"127.0.0.1:{number}")
-        yield Embedded(
-            f"127.0.0.1:{number}",
-            "it keeps everything in memory and has no transactions: a file may be handled twice after a crash",
-            process,
-        )
-    finally:
-        process.terminate()
+    listen = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
+    with tempfile.TemporaryDirectory(prefix="openmsi-broker-") as folder:
+        process = BrokerProcess([program, "broker", "--silent", *listen], Path(folder) / "log")
         try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+            process.start()
+            process.wait_listening(number, _START_SECONDS)
+            wait_answering(f"127.0.0.1:{number}", _START_SECONDS)
+            yield Embedded(f"127.0.0.1:{number}", process)
+        finally:
+            process.stop()
 
 
 def _tansu() -> str | None:
@@ -90,26 +72,19 @@ def _tansu() -> str | None:
         return None
 
 
-def answers(address: str, seconds: float = 0.5) -> bool:
-    """True when a broker answers at ``address`` within ``seconds``."""
-    try:
-        AdminClient(_quiet(address)).list_topics(timeout=seconds)
-    except KafkaException:
-        return False
-    return True
+def wait_answering(address: str, seconds: float) -> None:
+    """Wait until a broker answers at ``address``. Raises BrokerUnreachable."""
+    ends = time.monotonic() + seconds
+    client = AdminClient(_quiet(address))
+    while True:
+        try:
+            client.list_topics(timeout=0.5)
+        except KafkaException as error:
+            if time.monotonic() >= ends:
+                raise BrokerUnreachable(f"no broker answers at {address} after {seconds:g} s") from error
+        else:
+            return
 
 
 def _quiet(address: str) -> Any:
     return {"bootstrap.servers": address, "log_level": 0, "error_cb": lambda _: None}
-
-
-def _wait_for(process: subprocess.Popen[bytes], address: str) -> None:
-    ends = time.monotonic() + _START_SECONDS
-    while not answers(address):
-        if process.poll() is not None:
-            raise BrokerUnreachable(
-                f"the embedded broker ended with code {process.returncode}; is {address} in use? Choose another port "
-                "with --port."
-            )
-        if time.monotonic() >= ends:
-            raise BrokerUnreachable(f"the embedded broker did not answer at {address} within {_START_SECONDS:g} s")

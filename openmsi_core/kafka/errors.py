@@ -6,7 +6,6 @@ and fills standard error. `ClientWatch` takes both over.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 import time
@@ -24,7 +23,7 @@ from openmsi_core.errors import (
     SettingsError,
     TopicError,
 )
-from openmsi_core.kafka.config import Config, address_of
+from openmsi_core.kafka.config import ClientSettings, bootstrap, suggestion
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ _PROTOCOL_HINTS = re.compile(
 
 def translated(error: KafkaError, options: Mapping[str, str], what: str = "") -> OpenmsiError:
     """Our error for librdkafka's; ``what`` is the topic or group that it concerns."""
-    code, address = error.code(), address_of(options)
+    code, address = error.code(), bootstrap(options)
     if code in _DENIED:
         return RightMissing(
             f"the broker {address} denies {_user(options)} a right on {_DENIED[code].format(what=what or '?')}. "
@@ -67,12 +66,12 @@ def unreachable(options: Mapping[str, str], reason: str = "") -> BrokerUnreachab
     """Nobody answers."""
     detail = f" ({_short(reason)})" if reason else ""
     return BrokerUnreachable(
-        f"no broker answers at {address_of(options)}{detail}. Check the address, the network, and that it is running."
+        f"no broker answers at {bootstrap(options)}{detail}. Check the address, the network, and that it is running."
     )
 
 
 def _refusal(error: KafkaError, options: Mapping[str, str]) -> BrokerRefused:
-    text, address = error.str(), address_of(options)
+    text, address = error.str(), bootstrap(options)
     if error.code() in {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED} or "SASL" in text:
         return BrokerRefused(
             f"the broker {address} refuses {_user(options)}: {_short(text)}. Check sasl.username, sasl.password and "
@@ -117,7 +116,7 @@ class ClientWatch:
         self._last = ""
         self._said = 0.0
 
-    def configured(self, config: Config) -> dict[str, object]:
+    def configured(self, config: ClientSettings) -> dict[str, object]:
         """``config`` with our listeners."""
         logger = logging.Logger("librdkafka")
         logger.addHandler(_ToOurLog())
@@ -155,7 +154,7 @@ def made(cls: Callable[[dict[str, object]], Client], config: dict[str, object]) 
         return cls(config)
     except KafkaException as error:
         text = error.args[0].str()
-        raise SettingsError(f"[kafka] {text.rstrip('.')}.{_nearest(text)} Correct it in openmsi.toml or -X.") from error
+        raise SettingsError(f"[kafka] {text.rstrip('.')}{_nearest(text)} Correct it in openmsi.toml or -X.") from error
 
 
 def metadata(client: object, watch: ClientWatch, options: Mapping[str, str], topic: str | None, seconds: float) -> Any:
@@ -172,16 +171,7 @@ def metadata(client: object, watch: ClientWatch, options: Mapping[str, str], top
                 raise unreachable(options, watch.last or error.args[0].str()) from error
 
 
-_COMMON = (
-    "bootstrap.servers", "security.protocol", "sasl.mechanism", "sasl.username", "sasl.password", "ssl.ca.location",
-    "ssl.certificate.location", "ssl.key.location", "ssl.key.password", "client.id", "linger.ms", "batch.size",
-    "compression.type", "message.max.bytes", "fetch.max.bytes", "session.timeout.ms", "group.protocol",
-    "group.instance.id", "max.poll.interval.ms", "queue.buffering.max.kbytes", "socket.timeout.ms",
-)  # fmt: skip
-
-
 def _nearest(text: str) -> str:
     """A suggestion for a misspelt option."""
     found = re.search(r'property: "([^"]+)"', text)
-    close = difflib.get_close_matches(found.group(1), _COMMON, n=1) if found else []
-    return f" Did you mean {close[0]}?" if close else ""
+    return suggestion(found.group(1)) if found else ""

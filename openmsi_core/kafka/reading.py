@@ -22,7 +22,7 @@ def read(options: Mapping[str, str], topic: str, limit: int | None = None) -> It
     Order is kept within a partition. Raises SettingsError, TopicError, BrokerError.
     """
     watch = ClientWatch(options, topic)
-    consumer = made(Consumer, watch.configured(config.reader(options)))
+    consumer = made(Consumer, watch.configured(config.reader(options) | {"enable.partition.eof": True}))
     try:
         count = partitions_of(consumer, watch, options, topic, CONNECT_SECONDS)
         consumer.assign([TopicPartition(topic, number, low_of(consumer, topic, number)) for number in range(count)])

@@ -1,15 +1,20 @@
-"""Which plugins are installed, found without importing any of them."""
+"""Which plugins are installed, found without importing any of them.
+
+Package metadata says which plugins there are; their source files, parsed and never run, say the rest. A broken
+package is a line with a status and no failure.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import Distribution, EntryPoint, distributions, version
+from importlib.metadata import Distribution, EntryPoint
 
 from openmsi_core.errors import PluginError
 from openmsi_core.plugins import manifest
+from openmsi_core.plugins.requirements import canonical, installed, judge
 
 GROUPS = {
     "openmsi.extractors": "extractor",
@@ -17,13 +22,19 @@ GROUPS = {
     "openmsi.processors": "processor",
     "openmsi.hooks": "hook",
 }
+_UNKNOWN = "unknown"  # the kind of a package whose entry points cannot be read
+_RUNNABLE = {"ok", "no window", "unrenamed template"}
+_TEMPLATE_PACKAGE, _TEMPLATE_MODULE = "my-xrd-extractor", "my_xrd_extractor"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One plugin: its name and kind, where it comes from, and whether it can run.
+    """One plugin: its name and kind, where it comes from, whether it can run, and what its class says of itself.
 
-    ``status`` is ``ok``, or says what is wrong and what to do; ``target`` is ``module:class``.
+    ``target`` is ``module:class``. ``status`` is ``ok``, ``no window``, ``unrenamed template`` (these can run),
+    ``ambiguous`` (runs by its qualified name), ``incompatible``, ``missing: REQUIREMENT`` or
+    ``broken entry point``; ``detail`` says what that means and what to do. ``window`` is the versions of openmsi
+    that its package asks for. ``dynamic`` names what is known only after importing it.
     """
 
     kind: str
@@ -31,10 +42,18 @@ class Entry:
     package: str
     version: str
     target: str
-    status: str
-    summary: str
-    accepts: tuple[str, ...] = ()
+    status: str = "ok"
+    detail: str = ""
+    summary: str = ""
     window: str = ""
+    accepts: tuple[str, ...] = ()
+    sniff: str = ""
+    head: int = 0
+    emits: str = ""
+    delivery: str = ""
+    cite: str = ""
+    stability: str = ""
+    dynamic: tuple[str, ...] = ()
 
     @property
     def qualified(self) -> str:
@@ -47,146 +66,160 @@ def catalogue(search: Sequence[str] | None = None, kind: str | None = None) -> t
 
     Reads package metadata and parses source files; imports nothing, so a broken plugin is a line and no failure.
     """
-    entries = [_entry(dist, point, search) for dist, point in _points(search) if kind in {None, GROUPS[point.group]}]
-    counts = Counter(entry.name for entry in entries)
-    return tuple(
-        sorted(
-            (_ambiguous(entry) if counts[entry.name] > 1 else entry for entry in entries),
-            key=lambda entry: (entry.kind, entry.name, entry.package),
-        )
-    )
+    every = [_entry(dist, point, search) for dist, point in _points(search)]
+    counts = Counter((entry.kind == "hook", entry.name) for entry in every)
+    marked = [_ambiguous(entry) if counts[entry.kind == "hook", entry.name] > 1 else entry for entry in every]
+    chosen = [entry for entry in marked if kind in {None, entry.kind}]
+    return tuple(sorted(chosen, key=lambda entry: (entry.kind, entry.name, entry.package)))
 
 
-def find(name: str, entries: Iterable[Entry] | None = None) -> Entry:
-    """The plugin called ``name`` or ``package/name``. Raises PluginError: unknown, ambiguous, or unable to run."""
-    every = list(catalogue() if entries is None else entries)
-    found = [entry for entry in every if name in {entry.name, entry.qualified} and entry.kind != "hook"]
+def find(name: str, entries: Iterable[Entry] | None = None, *, hook: bool = False) -> Entry:
+    """The plugin called ``name`` or ``package/name``; with ``hook`` the hook plugin of that name.
+
+    Raises PluginError: unknown, ambiguous, or unable to run.
+    """
+    every = [each for each in (catalogue() if entries is None else entries) if (each.kind == "hook") == hook]
+    package, slash, short = name.rpartition("/")
+    found = [each for each in every if each.name == short and canonical(package) in {"", canonical(each.package)}]
     if not found:
         raise PluginError(_unknown(name, every))
+    if len(found) > 1 and slash:
+        kinds = " and ".join(each.kind for each in found)
+        raise PluginError(f"the package {found[0].package} calls its {kinds} both {short!r}: it must rename one.")
     if len(found) > 1:
-        choices = " or ".join(entry.qualified for entry in found)
+        choices = " or ".join(each.qualified for each in found)
         raise PluginError(f"several packages have a plugin called {name!r}: say {choices}.")
     entry = found[0]
-    if entry.status not in {"ok", "no window"} and not entry.status.startswith("ambiguous"):
-        raise PluginError(f"the plugin {entry.qualified} cannot run: {entry.status}.")
+    if entry.status not in _RUNNABLE and entry.status != "ambiguous":
+        raise PluginError(f"the plugin {entry.qualified} cannot run: {entry.status}: {entry.detail}")
     return entry
 
 
 def entry_point(entry: Entry) -> EntryPoint:
     """The entry point of ``entry``, as importlib.metadata gives it now. Raises PluginError when it is gone."""
     for dist, point in _points(None):
-        if (point.name, _name_of(dist), point.value) == (entry.name, entry.package, entry.target):
+        if point is not None and (point.name, _name_of(dist), point.value, GROUPS[point.group]) == (
+            entry.name,
+            entry.package,
+            entry.target,
+            entry.kind,
+        ):
             return point
     raise PluginError(f"the plugin {entry.qualified} was uninstalled a moment ago.")
 
 
-def _points(search: Sequence[str] | None) -> Iterable[tuple[Distribution, EntryPoint]]:
-    seen: set[str] = set()
-    for dist in distributions(path=list(search)) if search is not None else distributions():
-        text = dist.read_text("entry_points.txt")
-        if text is None or "openmsi." not in text:
+def _points(search: Sequence[str] | None) -> Iterator[tuple[Distribution, EntryPoint | None]]:
+    """Our entry points with the packages they come from; None where a package's cannot be read."""
+    for dist in installed(search=search):
+        try:
+            text = dist.read_text("entry_points.txt")
+            if text is None or "openmsi." not in text or _is_shadowed(dist, search):
+                continue
+            points = [point for point in dist.entry_points if point.group in GROUPS]
+        except Exception:  # noqa: BLE001 - one package that cannot be read is one line
+            yield dist, None
             continue
-        name = _name_of(dist)
-        if name in seen:  # shadowed by an earlier folder of sys.path, as for imports
-            continue
-        seen.add(name)
-        for point in dist.entry_points:
-            if point.group in GROUPS:
-                yield dist, point
+        for point in points:
+            yield dist, point
+
+
+def _is_shadowed(dist: Distribution, search: Sequence[str] | None) -> bool:
+    """True when an earlier folder of the path has that package too: imports take that one."""
+    first = next(installed(_name_of(dist), search), dist)
+    return first.locate_file("") != dist.locate_file("")
 
 
 def _name_of(dist: Distribution) -> str:
     return str(dist.metadata["Name"])
 
 
-def _entry(dist: Distribution, point: EntryPoint, search: Sequence[str] | None) -> Entry:
-    module, _, attribute = point.value.partition(":")
-    kind = GROUPS[point.group]
-    requirements = dist.requires or []
-    window, misfit = _window(requirements, _name_of(dist))
-    entry = Entry(kind, point.name, _name_of(dist), dist.version, point.value, "ok", "", (), window)
-    if misfit:
-        return replace(entry, status=misfit)
-    missing = _missing(requirements)
-    if missing:
-        return replace(entry, status=f"missing {missing}: pip install '{missing}'")
-    found = manifest.read(module.strip(), attribute.split("[")[0].strip(), search) if kind != "hook" else None
-    if found is None:
-        return entry
+def _entry(dist: Distribution, point: EntryPoint | None, search: Sequence[str] | None) -> Entry:
+    if point is None:
+        return _unreadable(dist)
+    module, attribute, extras = _taken_apart(point.value)
+    entry = Entry(GROUPS[point.group], point.name, _name_of(dist), _version_of(dist), point.value)
+    entry = _described(entry, manifest.read(module, attribute, search))
+    verdict = judge(dist, extras, search)
+    entry = replace(entry, window=verdict.window)
+    if not attribute and entry.kind != "hook":
+        entry = replace(entry, status="broken entry point", detail=f"{point.value!r} names no class")
+    if verdict.status and (entry.status == "ok" or verdict.status != "no window"):
+        return replace(entry, status=verdict.status, detail=verdict.detail)
+    if (
+        entry.status == "ok"
+        and module.split(".")[0] == _TEMPLATE_MODULE
+        and canonical(entry.package) != _TEMPLATE_PACKAGE
+    ):
+        detail = f"its module is still called {_TEMPLATE_MODULE}, which collides with every other copy of the template"
+        return replace(entry, status="unrenamed template", detail=detail)
+    return entry
+
+
+def _taken_apart(value: str) -> tuple[str, str, list[str]]:
+    """``module:class [extra, extra]`` in its parts."""
+    target, _, extras = value.partition("[")
+    module, _, attribute = target.partition(":")
+    return module.strip(), attribute.strip(), [each.strip() for each in extras.rstrip("] ").split(",") if each.strip()]
+
+
+def _described(entry: Entry, found: manifest.Manifest) -> Entry:
     if found.broken:
-        return replace(entry, status=f"broken entry point: {found.broken}")
-    accepts = found.literals.get("accepts", ())
-    globs = tuple(str(each) for each in accepts) if isinstance(accepts, tuple | list) else ()
-    return replace(entry, summary=found.summary, accepts=globs)
+        return replace(entry, status="broken entry point", detail=f"{found.broken}; install {entry.package} again")
+    said = found.literals
+    head = said.get("head", 0)
+    return replace(
+        entry,
+        summary=found.summary or (f"({found.dynamic[0]} is made when imported)" if found.dynamic else ""),
+        accepts=_texts(said.get("accepts", ())),
+        sniff=_text(said.get("sniff", b"")),
+        head=head if isinstance(head, int) else 0,
+        emits=_text(said.get("emits", "")),
+        delivery=_text(said.get("delivery", "")),
+        cite=_text(said.get("cite", "")),
+        stability=_text(said.get("stability", "")),
+        dynamic=found.dynamic,
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(str(each) for each in value) if isinstance(value, tuple | list) else ()
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _unreadable(dist: Distribution) -> Entry:
+    try:
+        name = _name_of(dist)
+    except Exception:  # noqa: BLE001 - it is broken, that is what the line says
+        name = "(a package without a name)"
+    place = str(dist.locate_file(""))
+    return Entry(
+        _UNKNOWN,
+        name,
+        name,
+        "",
+        "",
+        status="broken entry point",
+        detail=f"its entry_points.txt below {place} cannot be read; install {name} again",
+    )
+
+
+def _version_of(dist: Distribution) -> str:
+    return str(dist.metadata["Version"])
 
 
 def _ambiguous(entry: Entry) -> Entry:
-    return replace(entry, status=f"ambiguous: say {entry.qualified}") if entry.status == "ok" else entry
-
-
-def _window(requirements: Sequence[str], package: str) -> tuple[str, str]:
-    """The versions of openmsi that the package asks for, and what is wrong when ours is not among them."""
-    if package == "openmsi":
-        return "", ""
-    ours = _our_version()
-    for text in requirements:
-        head = text.split(";")[0].strip()
-        if not head.lower().startswith("openmsi"):
-            continue
-        from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - listing must be fast
-
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if requirement.name.lower() != "openmsi":
-            continue
-        window = str(requirement.specifier)
-        if not requirement.specifier.contains(ours, prereleases=True):
-            return window, f"incompatible: it asks for openmsi{window}, this is {ours}: pip install -U {package}"
-        return window, ""
-    return "", ""
-
-
-def _our_version() -> str:
-    return version("openmsi")
-
-
-def _missing(requirements: Sequence[str]) -> str:
-    """The first requirement that nobody has installed, "" if none; extras do not count."""
-    for text in requirements:
-        head, _, marker = text.partition(";")
-        if marker and ("extra" in marker or not _marker_holds(marker)):
-            continue
-        name = _bare(head)
-        if name and name != "openmsi" and not _is_installed(name):
-            return head.strip()
-    return ""
-
-
-def _marker_holds(marker: str) -> bool:
-    from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415 - listing must be fast
-
-    try:
-        return Marker(marker.strip()).evaluate()
-    except InvalidMarker:
-        return False
-
-
-def _bare(requirement: str) -> str:
-    end = next((at for at, char in enumerate(requirement) if not (char.isalnum() or char in "-_.")), len(requirement))
-    return requirement[:end]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        Distribution.from_name(name)
-    except ModuleNotFoundError:
-        return False
-    return True
+    if entry.status not in _RUNNABLE:
+        return entry
+    return replace(entry, status="ambiguous", detail=f"several packages use this name; say {entry.qualified}")
 
 
 def _unknown(name: str, every: Sequence[Entry]) -> str:
-    close = difflib.get_close_matches(name, [entry.name for entry in every], n=1)
+    known = [each.name for each in every] + [each.qualified for each in every]
+    close = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"no plugin called {name!r} is installed. {hint}`openmsi plugins` lists what is; install others with pip."

@@ -6,10 +6,11 @@ No data passes through hooks: observers see, they do not change. One that raises
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pluggy
 
+from openmsi_core.errors import PluginError
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
 
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Hooks:
-    """What may be observed. Implement any of these, decorated with ``@hookimpl``."""
+    """What may be observed. Implement any of these, decorated with ``@hookimpl``, and take the arguments you want.
+
+    The thread that polls calls them: be quick. A file's content may be gone by then, its facts are not.
+    """
 
     @hookspec
     def openmsi_starting(self, run: str) -> None:
@@ -33,7 +37,7 @@ class Hooks:
 
     @hookspec
     def openmsi_file_failed(self, file: DataFile, error: str) -> None:
-        """A file became a dead letter."""
+        """A file became a dead letter; ``error`` is the reason."""
 
     @hookspec
     def openmsi_checkpoint(self, run: str, counts: Mapping[str, int]) -> None:
@@ -50,28 +54,45 @@ class Announcer:
     def __init__(self) -> None:
         self._plugins = pluggy.PluginManager(PROJECT)
         self._plugins.add_hookspecs(Hooks)
+        self._callers: dict[str, Sequence[tuple[str, pluggy.HookCaller]]] = {}
 
     def add(self, observer: object, name: str) -> None:
         """Register one observer: a module, or an object with hook implementations.
 
-        Raises ValueError when it implements a hook that does not exist (a misspelt one would never be called).
+        Raises PluginError when it implements a hook that does not exist (a misspelt one would never be called), or
+        asks for an argument that a hook does not have.
         """
         if isinstance(observer, type):
             raise TypeError(f"{name}: register an object of {observer.__name__}, not the class")
-        self._plugins.register(observer, name)
         try:
+            self._plugins.register(observer, name)
             self._plugins.check_pending()
         except pluggy.PluginValidationError as error:
-            self._plugins.unregister(name=name)
-            raise ValueError(f"{name} has a hook that openmsi does not call: {error}") from error
+            if self._plugins.has_plugin(name):
+                self._plugins.unregister(name=name)
+            raise PluginError(
+                f"the observer {name} cannot be used: {error}. The hooks are {', '.join(_hook_names())}."
+            ) from error
+        self._callers = {hook: self._callers_of(hook) for hook in _hook_names()}
 
     def tell(self, hook: str, **facts: object) -> None:
-        """Tell every observer; one that raises is logged with its name and the next is told."""
-        for name, observer in self._plugins.list_name_plugin():
-            if observer is None:
-                continue
-            others = [each for _, each in self._plugins.list_name_plugin() if each is not None and each is not observer]
+        """Tell every observer of ``hook``; one that raises is logged with its name and the next is told."""
+        for name, caller in self._callers.get(hook, ()):
             try:
-                self._plugins.subset_hook_caller(hook, others)(**facts)
-            except Exception:  # an observer may fail, the run may not
+                caller(**facts)
+            except (Exception, SystemExit):  # an observer may fail, the run may not
                 log.exception("observer %s failed in %s; the run goes on", name, hook)
+
+    def _callers_of(self, hook: str) -> list[tuple[str, pluggy.HookCaller]]:
+        """For each observer of ``hook`` a caller that calls nobody else: a failure in one is none in the next."""
+        registered = [(name, each) for name, each in self._plugins.list_name_plugin() if each is not None]
+        callers = []
+        for name, each in registered:
+            caller = self._plugins.subset_hook_caller(hook, [other for _, other in registered if other is not each])
+            if caller.get_hookimpls():
+                callers.append((name, caller))
+        return callers
+
+
+def _hook_names() -> list[str]:
+    return sorted(name for name in vars(Hooks) if name.startswith("openmsi_"))

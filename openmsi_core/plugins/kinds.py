@@ -21,26 +21,40 @@ from openmsi_core.model import Result, Stored
 from openmsi_core.plugins.options import PluginOptions
 
 
-class Plugin(ABC):  # noqa: B024 - each kind adds its one method
+class Plugin(ABC):  # noqa: B024 - each kind adds its one abstract method
     """What the three kinds have in common; do not subclass it directly."""
 
     accepts: ClassVar[tuple[str, ...]] = ()
     """Globs of the files it wants, as in ``("*.xrdml",)``; empty: every file."""
     sniff: ClassVar[bytes] = b""
     """Bytes that occur in the first 4 KiB of the files it wants."""
+    head: ClassVar[int] = 0
+    """How many bytes of a file are enough for it; 0: all of them. Kept for later, nothing reads it yet."""
+    emits: ClassVar[str] = ""
+    """What its results are, in a word or the address of a schema."""
+    delivery: ClassVar[str] = ""
+    """What handing it the same file twice does, as ``"idempotent"``."""
+    stability: ClassVar[str] = ""
+    """``"stable"``, ``"experimental"``, or what you want people to know."""
+    cite: ClassVar[str] = ""
+    """What users of the results should cite."""
 
     class Options(PluginOptions):
         """No options."""
 
-    def __init__(self, options: PluginOptions, log: logging.Logger, workdir: Path | None = None) -> None:
-        self.options: Any = options
-        self.log = log
+    def __init__(
+        self, options: PluginOptions | None = None, log: logging.Logger | None = None, workdir: Path | None = None
+    ) -> None:
+        # Any, so that an author reads self.options.keep_empty without a cast. Say `options: Options` in your class
+        # if you check types.
+        self.options: Any = self.Options() if options is None else options
+        self.log = log or logging.getLogger(f"openmsi.plugin.{type(self).__name__}")
         self.workdir = workdir
 
-    def open(self) -> None:  # noqa: B027 - most plugins need neither
+    def open(self) -> None:  # noqa: B027 - a plugin that needs nothing leaves it out
         """Called once in each worker before the first file; connect here, not in the constructor."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:  # noqa: B027 - the same
         """Called once in each worker after the last file."""
 
 
@@ -67,15 +81,28 @@ class Sink(Plugin):
         """Store one file; it counts after this, or after `flush` if your class has one."""
 
     def flush(self) -> None:
-        """Make durable what was written since the last call. If this raises, none of it counts."""
+        """Make durable what was written since the last call. If this raises, none of it counts.
+
+        Whatever was written since the last call is then handed in again, one file at a time, each with its own
+        flush.
+        """
 
     def spool_folder(self) -> Path | None:
-        """A folder on the file system where you will store files, so that `DataFile.save_to` writes nothing twice."""
+        """A folder on the file system where you will store files, so that `DataFile.save_to` writes nothing twice.
+
+        Called before `open`.
+        """
         return None
 
 
 class Processor(Plugin):
-    """Makes any number of results out of one file."""
+    """Makes any number of results out of one file.
+
+    >>> class Words(Processor):
+    ...     '''Every word of a text.'''
+    ...     def process(self, file: DataFile) -> Iterator[Result]:
+    ...         yield from (Result(word) for word in file.text().split())
+    """
 
     @abstractmethod
     def process(self, file: DataFile) -> Iterator[Result]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import PluginFacts, Result, Stored
 from openmsi_core.plugins.kinds import Extractor, Plugin, Processor, Sink
-
-Wanted = TypeVar("Wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +28,16 @@ class PluginRunner:
         self._plugin = plugin
 
     @property
+    def plugin(self) -> Plugin:
+        """The plugin itself, for who announces what happens: it may observe by decorating a method."""
+        return self._plugin
+
+    @property
     def accepts(self) -> tuple[str, ...]:
         """Globs of the files the plugin wants; empty: every file."""
+        accepts: object = self._plugin.accepts
+        if isinstance(accepts, str):
+            return (accepts,)  # "*.txt" instead of ("*.txt",) would be five globs
         return tuple(self._plugin.accepts)
 
     def open(self) -> None:
@@ -47,13 +53,25 @@ class PluginRunner:
         plugin = self._plugin
         if isinstance(plugin, Extractor):
             found: object = plugin.extract(file)
-            return Done((Result(self._typed(found, dict, "extract", "a dict")),))
+            if not isinstance(found, Mapping):
+                raise self._wrong(found, "extract", "a dict")
+            return Done((Result(found),))
         if isinstance(plugin, Sink):
-            stored = self._typed(plugin.write(file), Stored, "write", "Stored(location)")
+            stored: object = plugin.write(file)
+            if not isinstance(stored, Stored):
+                raise self._wrong(stored, "write", "Stored(location)")
             return Done((), stored.location, stored.unchanged)
         if isinstance(plugin, Processor):
-            return Done(tuple(self._typed(one, Result, "process", "Result(value)") for one in plugin.process(file)))
-        raise TypeError(f"{self.facts.name} is neither an Extractor nor a Sink nor a Processor")
+            return Done(tuple(self._results(plugin.process(file))))
+        raise TypeError(f"the plugin {self.facts.name} is neither an Extractor nor a Sink nor a Processor")
+
+    def _results(self, answer: object) -> Iterator[Result]:
+        if not isinstance(answer, Iterable):
+            raise self._wrong(answer, "process", "results: yield Result(value)")
+        for one in answer:
+            if not isinstance(one, Result):
+                raise self._wrong(one, "process", "Result(value) for each result")
+            yield one
 
     @property
     def flushes(self) -> bool:
@@ -69,7 +87,8 @@ class PluginRunner:
         """Where a sink wants files to wait."""
         return self._plugin.spool_folder() if isinstance(self._plugin, Sink) else None
 
-    def _typed(self, value: object, wanted: type[Wanted], method: str, example: str) -> Wanted:
-        if not isinstance(value, wanted):
-            raise TypeError(f"{self.facts.name}.{method} gave {type(value).__name__}; it must give {example}")
-        return value
+    def _wrong(self, value: object, method: str, example: str) -> TypeError:
+        return TypeError(
+            f"the plugin {self.facts.name} answered with {type(value).__name__} from its method {method}; it must "
+            f"give {example}"
+        )

@@ -34,9 +34,17 @@ class Report:
     offset: int | None = None
     sha256: bytes | None = None
     reason: str = ""
+    is_tried_again: bool = False
+
+    @property
+    def state(self) -> str:
+        """``sent``, ``failed``, or ``again`` for a file that will be tried again by itself."""
+        if self.ending is Ending.SENT:
+            return "sent"
+        return "again" if self.is_tried_again else "failed"
 
     def as_json(self) -> dict[str, object]:
-        """The line that ``openmsi upload --json`` prints."""
+        """The line that ``--json`` prints."""
         return {
             **self.seen.relative.as_json(),
             "size": self.size,
@@ -44,7 +52,7 @@ class Report:
             "id": self.id.hex() or None,
             "partition": self.partition,
             "offset": self.offset,
-            "state": "sent" if self.ending is Ending.SENT else "failed",
+            "state": self.state,
             "reason": self.reason,
         }
 
@@ -70,7 +78,7 @@ def say(report: Report) -> None:
     if report.ending is Ending.SENT:
         digest = report.sha256.hex()[:12] if report.sha256 else ""
         _log.info("sent %s, %s bytes, sha256 %s", path, f"{report.size:,}", digest)
-    elif report.ending in {Ending.CHANGED, Ending.VANISHED, Ending.STOPPED}:
+    elif report.is_tried_again and report.ending in {Ending.CHANGED, Ending.VANISHED, Ending.STOPPED}:
         _log.info("not sent yet: %s: %s", path, report.reason)
     else:
-        _log.warning("not sent: %s: %s", path, report.reason)
+        _log.warning("not sent: %s: %s%s", path, report.reason, "; tried again later" * report.is_tried_again)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from threading import Event
 
@@ -198,10 +198,13 @@ class Watch:
             self.sender.offer(seen)
 
     def _ended(self, report: Report) -> None:
+        is_given_up = self._goal.ended(report, self._clocks.steady_ns())
         if report.ending is Ending.SENT:
             self.tally.count(report)
-        if self._goal.ended(report, self._clocks.steady_ns()):
+        elif is_given_up:
             self.tally.failed += 1
+        else:
+            report = replace(report, is_tried_again=True)
         self._say(report)
 
     def _check_silence(self) -> None:

@@ -2,191 +2,133 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import errno
 import os
-import sys
-import time
+import stat
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
 
-_KEPT_OPEN = 64
-_SLOW_SECONDS = 1.0
+from .names import spelled_out
 
+RELATIVE = hasattr(os, "O_NOFOLLOW") and {os.open, os.mkdir, os.rename, os.stat, os.unlink} <= os.supports_dir_fd
+"""True where files can be opened relative to an open folder (POSIX)."""
 
-class Tree(Protocol):
-    """What the sink needs of a folder. Names are as stored, the last one is the file's."""
-
-    def status(self, names: Sequence[str]) -> os.stat_result | None:
-        """What stands there (a link is not followed), or None."""
-        ...
-
-    def reader(self, names: Sequence[str]) -> BinaryIO:
-        """A reader of the file there."""
-        ...
-
-    def publish(self, file: Path, names: Sequence[str]) -> None:
-        """Rename ``file`` to its final name, replacing a file; folders are made. Raises OSError."""
-        ...
-
-    def close(self) -> None:
-        """Let go of what is open."""
-        ...
+_KEPT_OPEN = 32  # folders, for each worker
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
-class PosixTree:
-    """Folders are opened relative to one another, never through a symbolic link."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One folder: held open where the platform can, else known by its path."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        self._open: OrderedDict[tuple[str, ...], int] = OrderedDict()
+    descriptor: int | None
+    path: Path
 
-    def status(self, names: Sequence[str]) -> os.stat_result | None:
-        """What stands there, or None."""
+    def at(self, name: str) -> bytes | str:
+        """How the system is told of ``name`` in this folder, beside ``dir_fd=descriptor``.
+
+        The same bytes as on the wire on POSIX, whatever the locale is.
+        """
+        if self.descriptor is None:
+            return os.fspath(self.path / name)
+        return name.encode("utf-8", "surrogateescape")
+
+    def status(self, name: str) -> os.stat_result | None:
+        """What is called ``name`` here, a link not followed; None if nothing is."""
         try:
-            folder = self._folder(tuple(names[:-1]), make=False)
-            return os.stat(names[-1], dir_fd=folder, follow_symlinks=False)
+            return os.stat(self.at(name), dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
-    def reader(self, names: Sequence[str]) -> BinaryIO:
-        """A reader of the file there."""
-        folder = self._folder(tuple(names[:-1]), make=False)
-        return os.fdopen(os.open(names[-1], os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb")
+    def names(self) -> list[str]:
+        """Everything in this folder."""
+        return os.listdir(self.path if self.descriptor is None else self.descriptor)  # noqa: PTH208 - by descriptor
 
-    def publish(self, file: Path, names: Sequence[str]) -> None:
-        """Rename ``file`` to its final name."""
-        try:
-            os.rename(file, names[-1], dst_dir_fd=self._folder(tuple(names[:-1]), make=True))
-        except FileNotFoundError:  # somebody removed the folder that we hold open: make it again
-            self._forget()
-            os.rename(file, names[-1], dst_dir_fd=self._folder(tuple(names[:-1]), make=True))
+    def open(self, name: str, flags: int, mode: int = 0o666) -> int:
+        """A descriptor of the file ``name``; a link is refused."""
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        return os.open(self.at(name), flags, mode, dir_fd=self.descriptor)
 
-    def close(self) -> None:
-        """Close every folder."""
-        self._forget()
-        os.close(self._root)
-
-    def _folder(self, names: tuple[str, ...], *, make: bool) -> int:
-        if not names:
-            return self._root
-        known = self._open.get(names)
-        if known is not None:
-            self._open.move_to_end(names)
-            return known
-        parent = self._folder(names[:-1], make=make)
-        if make:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(names[-1], dir_fd=parent)
-        opened = os.open(names[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        self._open[names] = opened
-        if len(self._open) > _KEPT_OPEN:
-            os.close(self._open.popitem(last=False)[1])
-        return opened
-
-    def _forget(self) -> None:
-        while self._open:
-            os.close(self._open.popitem()[1])
+    def remove(self, name: str) -> None:
+        """Remove the file ``name``, if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.at(name), dir_fd=self.descriptor)
 
 
-class PathTree:
-    """For platforms that cannot open relative to a folder (Windows): each folder on the way is looked at."""
+class Tree:
+    """The folders below a root. `close` lets go of those held open, `forget` makes it look again.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def status(self, names: Sequence[str]) -> os.stat_result | None:
-        """What stands there, or None."""
-        try:
-            return self._path(names, make=False).lstat()
-        except FileNotFoundError:
-            return None
-
-    def reader(self, names: Sequence[str]) -> BinaryIO:
-        """A reader of the file there."""
-        return self._path(names, make=False).open("rb")
-
-    def publish(self, file: Path, names: Sequence[str]) -> None:
-        """Rename ``file`` to its final name."""
-        file.replace(self._path(names, make=True))
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def _path(self, names: Sequence[str], *, make: bool) -> Path:
-        path = self._root
-        for name in names[:-1]:
-            path /= name
-            if path.is_symlink():
-                raise NotADirectoryError(20, "a symbolic link stands where a folder should be", str(path))
-            if make:
-                path.mkdir(exist_ok=True)
-        return path / names[-1]
-
-
-def tree_of(root: Path) -> Tree:
-    """The tree for this platform."""
-    return PosixTree(root) if os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW") else PathTree(root)
-
-
-class Durability:
-    """Makes written files durable: one syncfs for all of them on Linux, an fsync for each elsewhere.
-
-    syncfs writes what everybody has pending on that file system; when it takes over a second, others are busy
-    there and fsync is used from then on.
+    ``folds``: case does not count here; a folder whose name differs from an existing one in case only gets a name
+    of its own. ``relative``: hold folders open and go from one to the next.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._syncfs = _syncfs() if sys.platform == "linux" else None
+    def __init__(self, root: Path, *, folds: bool = False, relative: bool = RELATIVE) -> None:
+        self.folds = folds
+        self.is_relative = relative
+        self.root = Place(os.open(root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0)) if relative else None, root)
+        self._places: OrderedDict[tuple[str, ...], Place] = OrderedDict()
 
-    def sync(self, files: Sequence[Path]) -> None:
-        """Content and attributes of ``files`` survive a power cut after this. Raises OSError."""
-        if self._syncfs is not None:
-            self._sync_all()
-            return
-        for file in files:
-            _fsync(file, os.O_RDWR)
+    def folder(self, names: Sequence[str]) -> Place:
+        """The folder ``names`` below the root; it is made if it is missing. Good until the next call of anything.
 
-    def sync_names(self, folders: Sequence[Path]) -> None:
-        """The entries of ``folders`` survive a power cut after this. Raises OSError."""
-        if self._syncfs is not None:
-            self._sync_all()
-        elif os.name == "posix":  # Windows has no way to sync a folder
-            for folder in folders:
-                _fsync(folder, os.O_RDONLY)
+        Raises OSError: ELOOP for a link on the way, ENOTDIR for a file.
+        """
+        key = tuple(names)
+        if not key:
+            return self.root
+        known = self._places.get(key)
+        if known is not None:
+            self._places.move_to_end(key)
+            return known
+        parent = self.folder(key[:-1])
+        place = self._enter(parent, self._own(parent, key[-1]))
+        self._places[key] = place
+        while len(self._places) > _KEPT_OPEN:
+            self._let_go(self._places.popitem(last=False)[1])
+        return place
 
-    def _sync_all(self) -> None:
-        descriptor = os.open(self._root, os.O_RDONLY)
-        began = time.monotonic()
-        try:
-            if self._syncfs is None or self._syncfs(descriptor) != 0:
-                error = ctypes.get_errno()
-                raise OSError(error, os.strerror(error), str(self._root))
-        finally:
-            os.close(descriptor)
-        if time.monotonic() - began > _SLOW_SECONDS:
-            self._syncfs = None
+    def forget(self) -> None:
+        """Let go of every folder but the root: somebody may have moved or removed them meanwhile."""
+        while self._places:
+            self._let_go(self._places.popitem()[1])
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.forget()
+        self._let_go(self.root)
+
+    def _own(self, parent: Place, name: str) -> str:
+        return spelled_out(name) if self.folds and is_twin(parent, name) else name
+
+    def _enter(self, parent: Place, name: str) -> Place:
+        status = parent.status(name)
+        if status is None:
+            with suppress(FileExistsError):  # another worker was faster
+                os.mkdir(parent.at(name), dir_fd=parent.descriptor)
+            status = parent.status(name)
+        if status is not None and is_link(status):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(parent.path / name))
+        if parent.descriptor is not None:  # what was looked at may have changed since: the kernel looks again
+            opened = os.open(parent.at(name), _FOLDER, dir_fd=parent.descriptor)
+            return Place(opened, parent.path / name)
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(parent.path / name))
+        return Place(None, parent.path / name)
+
+    @staticmethod
+    def _let_go(place: Place) -> None:
+        if place.descriptor is not None:
+            os.close(place.descriptor)
 
 
-def _fsync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        if sys.platform == "darwin":  # fsync alone leaves it in the drive's cache there
-            import fcntl  # noqa: PLC0415 - not there on Windows
-
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-        else:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def is_link(status: os.stat_result) -> bool:
+    """True for symbolic links, and for the junctions of Windows."""
+    return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_reparse_tag", 0))
 
 
-def _syncfs() -> Callable[[int], int] | None:
-    function: Any = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if function is not None:
-        function.argtypes = [ctypes.c_int]
-    found: Callable[[int], int] | None = function
-    return found
+def is_twin(place: Place, name: str) -> bool:
+    """True when ``name`` is there under another spelling (case, or another way to write an accent)."""
+    return place.status(name) is not None and name not in place.names()
