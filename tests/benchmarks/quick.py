@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmsi_core.testing.brokers import real_kafka
+from openmsi_core.testing.brokers import RealKafka
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -47,11 +47,11 @@ WORKS = (
 def main() -> int:
     """Measure, print the table, and say whether a bound was passed."""
     slow = []
-    with tempfile.TemporaryDirectory() as scratch, real_kafka(Path(scratch) / "kafka") as broker:
+    with tempfile.TemporaryDirectory() as scratch, RealKafka(Path(scratch) / "kafka") as broker:
         print(f"{'work':<16} {'step':<8} {'ours s':>22} {'loop s':>22} {'ratio':>6} {'bound':>6}")
         for work in WORKS:
             for step, bound in (("send", work.send_bound), ("receive", work.receive_bound)):
-                ours, loop = _measured(Path(scratch), broker.address, work)[step]
+                ours, loop = _measured(Path(scratch), broker.bootstrap, work)[step]
                 ratio = statistics.median(ours) / statistics.median(loop)
                 print(f"{work.name:<16} {step:<8} {_spread(ours)} {_spread(loop)} {ratio:6.2f} {bound:6.2f}", flush=True)
                 if ratio > bound:

@@ -56,7 +56,7 @@ def test_every_file_arrives_once_and_equal_through_watch_two_disk_sinks_and_an_e
 ) -> None:
     topic = make_topic(4)
     results = make_topic(1)
-    broker = ["--broker", kafka_broker.address]
+    broker = ["--broker", kafka_broker.bootstrap]
     archive = tmp_path / "archive"
     wanted = digests(instrument)
     extractor = ["run", "xrd-extractor", "--topic", topic, "--output-topic", results, *broker]
@@ -69,14 +69,14 @@ def test_every_file_arrives_once_and_equal_through_watch_two_disk_sinks_and_an_e
     ):
         watch.until(lambda: archive.is_dir() and len(digests_of_names(archive)) == len(wanted), 300)
         scans = [name for name in wanted if name.endswith(b".xrdml")]
-        xrd.until(lambda: len(values(kafka_broker.address, results)) >= len(scans), 60)
+        xrd.until(lambda: len(values(kafka_broker.bootstrap, results)) >= len(scans), 60)
         peaks = {each.arguments[:2]: each.peak_memory() for each in (one, two, xrd, watch)}
         assert [each.end() for each in (one, two, xrd, watch)] == [0, 0, 0, 0]
     print("peak memory, MiB:", {" ".join(name): peak >> 20 for name, peak in peaks.items()})
     assert digests(archive) == wanted
-    published = [json.loads(value) for _, value in values(kafka_broker.address, results)]
+    published = [json.loads(value) for _, value in values(kafka_broker.bootstrap, results)]
     assert sorted(os.fsencode(result["file"]["path"]) for result in published) == sorted(scans)
-    assert values(kafka_broker.address, f"{topic}.dlq") == []
+    assert values(kafka_broker.bootstrap, f"{topic}.dlq") == []
     assert max(peaks.values()) < MEMORY
     shares = [text.count(" done ") for text in (one.output, two.output)]
     assert min(shares) > 0, f"one of two processes of the group did nothing: {shares}"
@@ -100,7 +100,7 @@ def test_a_receiver_killed_in_mid_file_is_continued_by_one_that_knows_nothing(
     write_big(source / "big.raw", BIG)
     for number in range(50):
         (source / f"{number}.txt").write_text(str(number))
-    broker = ["--broker", kafka_broker.address]
+    broker = ["--broker", kafka_broker.bootstrap]
     sent = openmsi("upload", str(source), "--topic", topic, *broker, folder=tmp_path, within=240)
     assert sent.returncode == 0, sent.stderr
     archive = tmp_path / "archive"
@@ -115,7 +115,7 @@ def test_a_receiver_killed_in_mid_file_is_continued_by_one_that_knows_nothing(
         wait_for(lambda: len(digests_of_names(archive)) == 51, 60)
         assert second.end() == 0
     assert digests(archive) == digests(source)
-    assert values(kafka_broker.address, f"{topic}.dlq") == []
+    assert values(kafka_broker.bootstrap, f"{topic}.dlq") == []
 
 
 def spooled(archive: Path) -> int:
