@@ -92,7 +92,7 @@ class BreakerOpen(OpenmsiError):
     exit_code = EXIT_BREAKER
 
 
-class PathRefused(OpenmsiError, ValueError):
+class PathRefused(OpenmsiError):
     """A relative path that must not exist: empty, leaving its root, or impossible to store."""
 
 

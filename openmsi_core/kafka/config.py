@@ -81,6 +81,10 @@ _KNOWN = (
 )  # fmt: skip
 
 
+_NO_NEW_TOPICS: ClientSettings = {"allow.auto.create.topics": False}
+"""A topic misspelt is an error, also where the broker would create it just for being asked about it."""
+
+
 def checked(options: Options) -> dict[str, str]:
     """The options under their main names, when none of them breaks a promise.
 
@@ -133,7 +137,7 @@ def upload_producer(options: Options, *, chunk: int) -> ClientSettings:
             "message.max.bytes": max(1_000_000, least),
         },
         user,
-        {"enable.idempotence": True, "acks": "all"},
+        {"enable.idempotence": True, "acks": "all", **_NO_NEW_TOPICS},
     )
 
 
@@ -190,7 +194,7 @@ def reader(options: Options) -> ClientSettings:
 
 def admin(options: Options) -> ClientSettings:
     """For creating topics and asking for their settings. Raises SettingsError."""
-    return dict(checked(options))
+    return {**checked(options), **_NO_NEW_TOPICS}
 
 
 def _outcome_defaults() -> ClientSettings:

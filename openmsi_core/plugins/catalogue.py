@@ -126,7 +126,7 @@ def _points(search: Sequence[str] | None) -> Iterator[tuple[Distribution, EntryP
 def _is_shadowed(dist: Distribution, search: Sequence[str] | None) -> bool:
     """True when an earlier folder of the path has that package too: imports take that one."""
     first = next(installed(_name_of(dist), search), dist)
-    return first.locate_file("") != dist.locate_file("")
+    return str(first.locate_file("")) != str(dist.locate_file(""))
 
 
 def _name_of(dist: Distribution) -> str:

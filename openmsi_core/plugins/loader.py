@@ -40,15 +40,11 @@ class _OnePlugin(_Driver):
 
     def __init__(self, entry: Entry) -> None:
         self._point = entry_point(entry)
-        self.failures: list[BaseException] = []
-        super().__init__(_group_of(entry), entry.name, invoke_on_load=False, on_load_failure_callback=self._failed)
+        super().__init__(_group_of(entry), entry.name, invoke_on_load=False, on_load_failure_callback=_raise)
 
     def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
         """Only the chosen one."""
         return [self._point]
-
-    def _failed(self, _: object, __: object, error: BaseException) -> None:
-        self.failures.append(error)
 
 
 class _NamedHooks(_Named):
@@ -56,16 +52,12 @@ class _NamedHooks(_Named):
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._points = [entry_point(entry) for entry in entries]
-        self.failures: list[BaseException] = []
         names = [entry.name for entry in entries]
-        super().__init__("openmsi.hooks", names, name_order=True, on_load_failure_callback=self._failed)
+        super().__init__("openmsi.hooks", names, name_order=True, on_load_failure_callback=_raise)
 
     def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
         """Only the named ones."""
         return self._points
-
-    def _failed(self, _: object, __: object, error: BaseException) -> None:
-        self.failures.append(error)
 
 
 def load(entry: Entry) -> type[Plugin]:
@@ -141,18 +133,20 @@ def _loaded(manage: Callable[[], _OnePlugin | _NamedHooks], entry: Entry) -> obj
         raise
     except BaseException as error:
         raise _not_loaded(entry, error) from error
-    if manager.failures or not manager.extensions:
-        cause = manager.failures[0] if manager.failures else None
-        raise _not_loaded(entry, cause) from cause
     plugin: object = manager.extensions[0].plugin
     return plugin
+
+
+def _raise(_: object, __: object, error: BaseException) -> None:
+    """What stevedore calls for a plugin that cannot be loaded; without it some failures are only logged."""
+    raise error
 
 
 def _group_of(entry: Entry) -> str:
     return next(group for group, kind in GROUPS.items() if kind == entry.kind)
 
 
-def _not_loaded(entry: Entry, error: BaseException | None) -> PluginError:
+def _not_loaded(entry: Entry, error: BaseException) -> PluginError:
     """The plugin itself missing, or something that it needs, or a module that raises."""
     module = entry.target.partition(":")[0].strip()
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -165,5 +159,5 @@ def _not_loaded(entry: Entry, error: BaseException | None) -> PluginError:
             f"the plugin {entry.qualified} needs the module {error.name}, which is not installed: install the package "
             f"that has it (often `pip install {error.name.partition('.')[0]}`)."
         )
-    reason = f"{type(error).__name__}: {error}".rstrip(": ") if error is not None else "nothing was loaded"
+    reason = f"{type(error).__name__}: {error}".rstrip(": ")
     return PluginError(f"the plugin {entry.qualified} cannot be imported from {entry.target}: {reason}.")

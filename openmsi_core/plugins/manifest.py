@@ -6,6 +6,7 @@ What is not literal, or made when the module runs, is listed under `Manifest.dyn
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,8 +75,15 @@ def find_module(name: str, search: Sequence[str] | None = None) -> ModuleSpec | 
             spec = _from_other_finders(whole)
         if spec is None:
             return None
-        paths = list(spec.submodule_search_locations or [])
+        paths = _below(spec, parts[at], paths)
     return spec
+
+
+def _below(spec: ModuleSpec, part: str, paths: Sequence[str]) -> list[str]:
+    """Where the submodules of a package are. A namespace package only tells that when its parents are imported."""
+    if spec.loader is None:
+        return [folder for folder in (os.path.join(path, part) for path in paths) if os.path.isdir(folder)]  # noqa: PTH112, PTH118
+    return list(spec.submodule_search_locations or [])
 
 
 def _from_other_finders(name: str) -> ModuleSpec | None:

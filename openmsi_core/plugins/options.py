@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import enum
 import hashlib
+import json
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -97,7 +98,12 @@ def parse(options: type[PluginOptions], values: Mapping[str, object], whose: str
 
 def options_hash(options: PluginOptions) -> str:
     """Eight hexadecimal digits that change when an option does; secrets do not count."""
-    return hashlib.sha256(options.model_dump_json().encode("utf-8")).hexdigest()[:_DIGITS]
+    plain = options.model_dump(mode="json")
+    for name in type(options).model_fields:
+        if isinstance(getattr(options, name), set | frozenset):  # whose order changes from process to process
+            plain[name] = sorted(plain[name], key=repr)
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:_DIGITS]
 
 
 def _report(whose: str, problems: list[str]) -> str:

@@ -71,11 +71,11 @@ def range_of(positions: ElementTree.Element, points: int) -> dict[str, Any]:
     listed = [number(word) for word in (positions.findtext("listPositions") or "").split()]
     start, end = number(positions.findtext("startPosition")), number(positions.findtext("endPosition"))
     fixed = number(positions.findtext("commonPosition"))
+    if fixed is not None:
+        return {"start": fixed, "end": fixed, "step": None, "unit": positions.get("unit")}
     if listed:
         start, end = listed[0], listed[-1]
-    if fixed is not None:
-        start = end = fixed
-    step = (end - start) / (points - 1) if start is not None and end is not None and points > 1 else None
+    step = round((end - start) / (points - 1), 9) if start is not None and end is not None and points > 1 else None
     return {"start": start, "end": end, "step": step, "unit": positions.get("unit")}
 
 

@@ -13,115 +13,16 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from openmsi_core.errors import SettingsError
+from openmsi_core.settings.tables import RunSettings, Settings, Table, WatchSettings
 
 FILE_NAME = "openmsi.toml"
 _SECRET = re.compile(r"password|secret|\.key\.pem|token|jaas", re.IGNORECASE)
-_UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2, "gb": 1000**3, "gib": 1024**3}
-_SPANS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def bytes_of(text: object) -> object:
-    """A size in bytes.
-
-    >>> bytes_of("512KiB"), bytes_of("1.5 MB"), bytes_of(77)
-    (524288, 1500000, 77)
-    """
-    return text if not isinstance(text, str) else int(_measured(text, _UNITS, "a size like 512KiB"))
-
-
-def seconds_of(text: object) -> object:
-    """A span of time in seconds.
-
-    >>> seconds_of("500ms"), seconds_of("3s"), seconds_of("2h"), seconds_of(1)
-    (0.5, 3.0, 7200.0, 1)
-    """
-    return text if not isinstance(text, str) else _measured(text, _SPANS, "a span like 3s, 500ms or 2h")
-
-
-def _measured(text: str, units: Mapping[str, float], example: str) -> float:
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
-    if found is None or found.group(2).lower() not in units:
-        raise ValueError(f"{text!r} is not {example}")
-    return float(found.group(1)) * units[found.group(2).lower()]
-
-
-Bytes = Annotated[int, BeforeValidator(bytes_of)]
-Seconds = Annotated[float, BeforeValidator(seconds_of)]
-Globs = tuple[str, ...]
-
-
-def _dashed(field: str) -> str:
-    return field.replace("_", "-")
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_dashed, populate_by_name=True)
-
-
-Table = TypeVar("Table", bound=_Table)
-
-
-class WatchSettings(_Table):
-    """``[watch.NAME]``: a folder whose files are sent. ``settle`` and ``rescan`` are seconds, ``chunk`` bytes."""
-
-    path: Path
-    topic: str
-    include: Globs = ()
-    exclude: Globs = ()
-    settle: Seconds = Field(default=3.0, ge=0)
-    rescan: Seconds = Field(default=5.0, gt=0)
-    new_only: bool = False
-    once: bool = False
-    chunk: Bytes = Field(default=512 * 1024, ge=16 * 1024, le=8 * 1024 * 1024)
-    meta: Mapping[str, str | int | float] = {}
-
-
-class RunSettings(_Table):
-    """``[run.NAME]``: one plugin on one topic. Limits are bytes."""
-
-    plugin: str
-    topic: str
-    output_topic: str | None = None
-    group: str = ""
-    include: Globs = ()
-    exclude: Globs = ()
-    workers: int = Field(default=1, ge=1, le=256)
-    bare: bool = False
-    start: str = Field(default="beginning", alias="from", pattern="^(beginning|end)$")
-    until_caught_up: bool = False
-    max_file_size: Bytes = Field(default=1 << 40, gt=0)
-    memory_limit: Bytes = Field(default=96 * 1024 * 1024, ge=16 * 1024 * 1024)
-    spool_limit: Bytes = Field(default=10 * 1024**3, ge=64 * 1024 * 1024)
-    incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
-    breaker: int = Field(default=20, ge=0)
-    options: Mapping[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_group(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("group"):
-            values = values | {"group": f"openmsi-{values.get('name') or values.get('plugin')}"}
-        if isinstance(values, dict):
-            values = {key: value for key, value in values.items() if key != "name"}
-        return values
-
-
-class Settings(_Table):
-    """Everything that was configured.
-
-    ``kafka`` holds librdkafka's options; ``state`` is the folder of ledgers and spools.
-    """
-
-    kafka: Mapping[str, str] = Field(default={}, repr=False)
-    watch: Mapping[str, WatchSettings] = {}
-    run: Mapping[str, RunSettings] = {}
-    state: Path = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi")))
 
 
 def load(
@@ -281,7 +182,7 @@ def _known_at(where: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     if where[:1] in (["run"], ["watch"]):
         model = RunSettings if where[0] == "run" else WatchSettings
-    return sorted(field.alias or _dashed(name) for name, field in model.model_fields.items())
+    return sorted(field.alias or name.replace("_", "-") for name, field in model.model_fields.items())
 
 
 def _line_of(text: str, where: list[str]) -> int:

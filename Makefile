@@ -1,0 +1,42 @@
+# Every target is one line that CI calls too. Where make is missing, README.md gives the plain commands.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test kafka check format bench-quick wheel clean
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml plugin_template/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,dev]' ./plugin_template
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/openmsi demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not kafka" tests plugin_template
+
+kafka: setup
+	$(BIN)/python -m pytest -m kafka tests/kafka
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not kafka" tests plugin_template
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-quick: setup
+	$(BIN)/python tests/benchmarks/quick.py
+
+wheel: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,120 @@
+"""From settings to a run: topic, assembler, workers, checkpoint, tied together."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from openmsi_core.crypto.plain import Plain
+from openmsi_core.files.assembly import Assembler, Limits
+from openmsi_core.files.paths import wanted
+from openmsi_core.files.spool import Spool
+from openmsi_core.kafka import admin
+from openmsi_core.kafka.checkpoint import AtLeastOnce
+from openmsi_core.kafka.consumer import TopicConsumer
+from openmsi_core.model import Claim, FileVersion, PluginFacts
+from openmsi_core.plugins.loader import build
+from openmsi_core.receiving.attempts import RetryPolicy
+from openmsi_core.receiving.intake import Intake
+from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
+from openmsi_core.receiving.pace import Pace, Room
+from openmsi_core.receiving.stream import Stream
+from openmsi_core.receiving.trying import tried
+from openmsi_core.receiving.workers import Workers
+from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.signals import signals_set
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run ended: what it counted, how many versions were still open, which signal stopped it (0: none)."""
+
+    counts: Counts
+    still_open: int
+    signal: int
+
+
+def run_plugin(
+    settings: RunSettings,
+    kafka: Mapping[str, str],
+    state: Path,
+    values: Mapping[str, object],
+    *,
+    announce: Callable[[RunFacts, Counts, Ended], None],
+) -> RunReport:
+    """Run one plugin on one topic until it is stopped by a signal, or has caught up if the settings ask for that.
+
+    ``values`` are the plugin's options. Raises PluginError, SettingsError, TopicError, FolderError, BrokerError.
+    """
+    runner_of = build(settings.plugin, values)
+    probe = runner_of(None)
+    run = _facts(settings, probe.facts, admin.check_run(kafka, settings.topic, settings.output_topic))
+    counts = Counts()
+    with ExitStack() as stack:
+        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
+        runners = [runner_of(spool.folder) for _ in range(settings.workers)]
+        workers = stack.enter_context(Workers(runners, run, RetryPolicy()))
+        limits = Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
+        assembler = Assembler(spool, limits, _wanted(settings, probe.accepts))
+        stream = Stream(
+            run,
+            Intake(assembler, Plain(), counts, settings.max_file_size),
+            workers,
+            counts,
+            first_offset=_first_offset(settings),
+            pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
+            room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit),
+            workdir=spool.folder,
+            announce=lambda ended: announce(run, counts, ended),
+        )
+        stopped = stack.enter_context(signals_set(stream.stopping.set))
+        source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream))
+        store = stack.enter_context(AtLeastOnce(kafka, source))
+        still_open = stream.run(source, store, settings.until_caught_up)
+        return RunReport(counts, still_open, stopped[0])
+
+
+def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -> Iterator[dict[str, object]]:
+    """Run a plugin on local files through the path that files of a topic take after reassembly.
+
+    Yields what became of each file. Raises PluginError, SettingsError, OSError.
+    """
+    runner_of = build(name, values)
+    probe = runner_of(None)
+    run = RunFacts("try", "(local files)", probe.facts, output_topic="(shown)")
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openmsi-try-")))
+        spool = stack.enter_context(Spool(probe.spool_folder() or scratch))
+        runner = runner_of(spool.folder)
+        runner.open()
+        stack.callback(runner.close)
+        for path in files:
+            yield tried(runner, path, run, spool.folder)
+
+
+def _facts(settings: RunSettings, plugin: PluginFacts, topic_id: str) -> RunFacts:
+    return RunFacts(
+        group=settings.group,
+        topic=settings.topic,
+        plugin=plugin,
+        output_topic=settings.output_topic,
+        bare=settings.bare,
+        topic_id=topic_id,
+    )
+
+
+def _wanted(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVersion], bool]:
+    """The run's own patterns, and those that the plugin accepts."""
+
+    def is_wanted(version: FileVersion) -> bool:
+        return wanted(version.path, settings.include, settings.exclude) and wanted(version.path, accepts, ())
+
+    return is_wanted
+
+
+def _first_offset(settings: RunSettings) -> Callable[[Claim], int]:
+    """Where a partition without a commit begins."""
+    return (lambda claim: claim.high) if settings.start == "end" else (lambda claim: claim.low)

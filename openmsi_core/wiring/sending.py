@@ -1,0 +1,128 @@
+"""From settings to a sender: folder, ledger, producer, tied together."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from threading import Event
+
+from openmsi_core.errors import FolderError
+from openmsi_core.kafka import admin
+from openmsi_core.kafka.producer import TopicProducer
+from openmsi_core.ports import RecordSink
+from openmsi_core.sending.connecting import connected
+from openmsi_core.sending.goals import Forever, OnePass
+from openmsi_core.sending.ledger import Ledger, ledger_file
+from openmsi_core.sending.manner import Manner
+from openmsi_core.sending.outlet import Budget
+from openmsi_core.sending.reports import Report, Tally
+from openmsi_core.sending.uploading import Upload, gathered
+from openmsi_core.sending.watching import Rules, Watch
+from openmsi_core.settings import WatchSettings
+from openmsi_core.wiring.signals import signals_set
+
+_CONNECT_ONCE = 15.0
+_ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
+_CONNECT_AGAIN = 3.0  # so that a stop is noticed while a watch waits for its broker
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """How sending ended: what it counted, which signal stopped it (0: none)."""
+
+    tally: Tally
+    signal: int
+
+
+def watch_folder(
+    settings: WatchSettings, kafka: Mapping[str, str], state: Path, *, report: Callable[[Report], None]
+) -> SendReport:
+    """Send the files of a folder until a signal stops it, or once if the settings ask for that.
+
+    ``state`` is where its ledger lies. Raises FolderError, SettingsError, TopicError, BrokerError.
+    """
+    rules = Rules(
+        settle=settings.settle,
+        interval=_ONE_PASS if settings.once else settings.rescan,
+        new_only=settings.new_only,
+        include=settings.include,
+        exclude=settings.exclude,
+    )
+    root = settings.path.absolute()
+    if not root.is_dir():
+        raise FolderError(f"there is no folder {root}; create it, or watch another one")
+    ledger = Ledger(ledger_file(state, root, settings.topic), root=root, topic=settings.topic)
+    goal = OnePass(int(settings.settle * 1e9)) if settings.once else Forever()
+    stop = Event()
+    with ExitStack() as stack:
+        stopped = stack.enter_context(signals_set(stop.set))
+        stack.enter_context(ledger)
+        connect = partial(
+            _outgoing, kafka, settings.topic, settings.chunk, _CONNECT_ONCE if settings.once else _CONNECT_AGAIN,
+            ledger.belongs_to,
+        )  # fmt: skip
+        sink = connected(stack, connect, stop, waits=goal.waits_for_broker)
+        if sink is None:
+            return SendReport(Tally(), stopped[0])
+        manner = _manner(settings.chunk, settings.meta)
+        watch = Watch(ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report)
+        return SendReport(watch.run(), stopped[0])
+
+
+def upload_files(
+    paths: Sequence[Path],
+    topic: str,
+    kafka: Mapping[str, str],
+    *,
+    chunk: int,
+    meta: Mapping[str, str | int | float],
+    report: Callable[[Report], None],
+    complain: Callable[[str, str], None],
+) -> SendReport:
+    """Send files and folders once and wait until the broker has them.
+
+    ``complain`` is told of places that cannot be looked at. Raises UsageError, SettingsError, TopicError, BrokerError.
+    """
+    files = gathered(paths, complain)
+    stop = Event()
+    with ExitStack() as stack:
+        stopped = stack.enter_context(signals_set(stop.set))
+        connect = partial(_outgoing, kafka, topic, chunk, _CONNECT_ONCE, lambda _: None)
+        sink = connected(stack, connect, stop, waits=False)
+        if sink is None:
+            return SendReport(Tally(), stopped[0])
+        upload = Upload(files, sink, stop, manner=_manner(chunk, meta), budget=_budget(kafka), report=report)
+        return SendReport(upload.run(), stopped[0])
+
+
+@contextmanager
+def _outgoing(
+    kafka: Mapping[str, str], topic: str, chunk: int, seconds: float, learn: Callable[[str], None]
+) -> Iterator[RecordSink]:
+    """A sink for a topic that was found fit for our files; ``learn`` is told the topic's id."""
+    with TopicProducer(kafka, topic, chunk=chunk, connect=seconds) as sink:
+        learn(admin.check_send(kafka, topic, chunk))
+        yield sink
+
+
+def _manner(chunk: int, meta: Mapping[str, str | int | float]) -> Manner:
+    try:
+        version = metadata.version("openmsi")
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        version = "unknown"
+    return Manner(chunk=chunk, user=meta, source=f"{socket.gethostname()} openmsi/{version}")
+
+
+def _budget(kafka: Mapping[str, str]) -> Budget:
+    """Below the client's own queue, also where the user made that smaller: then producing never blocks."""
+    usual = Budget()
+    kilobytes, messages = kafka.get("queue.buffering.max.kbytes"), kafka.get("queue.buffering.max.messages")
+    return Budget(
+        bytes=min(usual.bytes, int(kilobytes) * 1024 * 3 // 4) if kilobytes else usual.bytes,
+        records=min(usual.records, max(1, int(messages) // 2)) if messages else usual.records,
+    )

@@ -1,0 +1,90 @@
+"""What the docs and docstrings show is run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import openmsi_core
+import openmsi_plugins
+from openmsi_core.cli import COMMANDS, openmsi
+from openmsi_core.settings import load
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+MODULES = sorted(
+    module.name
+    for package in (openmsi_core, openmsi_plugins)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.name.endswith(("__main__", "keeper"))
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_are_true(name) -> None:
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for text in re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
+            found.append((page.relative_to(ROOT).as_posix(), text))
+    return found
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("python"))
+def test_python_on_the_pages_runs(page, text) -> None:
+    exec(compile(text, page, "exec"), {"__name__": "page"})  # noqa: S102 - our own pages
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("toml"))
+def test_configuration_on_the_pages_is_valid(page, text, tmp_path) -> None:
+    file = tmp_path / "openmsi.toml"
+    file.write_text(text, "utf-8")
+    settings = load(file, environ={"XRD_PC_PASSWORD": "8675309"})
+    assert settings.kafka["sasl.password"] == "8675309"
+    assert settings.run["xrd-extractor"].output_topic == "xrd-metadata"
+
+
+def commands() -> list[str]:
+    """Every `openmsi ...` that a page shows, once."""
+    found = set()
+    for page in PAGES:
+        for line in re.findall(r"^(?:\$ )?openmsi ([^\n]*)$", page.read_text("utf-8"), re.MULTILINE):
+            found.add(re.split(r"\s{3,}", line)[0].strip())
+    return sorted(found)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_on_the_pages_exist_with_their_flags(line) -> None:
+    words = shlex.split(line)
+    assert words[0] in COMMANDS, line
+    command = openmsi.commands.get(words[0]) or openmsi.get_command(None, words[0])  # type: ignore[arg-type]
+    if words[0] == "topics":
+        command = command.commands[words[1]]  # type: ignore[union-attr]
+    flags = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
+    used = {word.split("=")[0] for word in words if word.startswith("--")} - {"--help"}
+    plugins_own = {"--folder"} if words[0] in {"run", "try"} else set()
+    assert used <= flags | plugins_own, line
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_answers_help_with_an_example(name) -> None:
+    result = CliRunner().invoke(openmsi, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage: " in result.output
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page}: {target}"

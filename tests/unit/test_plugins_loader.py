@@ -1,0 +1,141 @@
+"""Loading the plugins that were named."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from openmsi_core.errors import PluginError, SettingsError
+from openmsi_core.plugins.catalogue import find
+from openmsi_core.plugins.hooks import Announcer
+from openmsi_core.plugins.loader import build, load, load_hooks, options_of
+from openmsi_core.testing.files import data_file
+from tests.plugin_fakes import GOOD, extractor, install
+
+Installs = Callable[..., str]
+_number = itertools.count()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installs:
+    """Install an extractor from source, importable in this test only; answers its name."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def put(source: str, **more: object) -> str:
+        name = f"plugin-{next(_number)}"
+        extractor(tmp_path, f"package-{name}", name, source, **more)
+        return name
+
+    yield put
+    for module in set(sys.modules) - before:
+        del sys.modules[module]
+
+
+def test_a_plugin_is_built_with_its_options_and_runs(installed: Installs, tmp_path: Path) -> None:
+    name = installed(GOOD)
+    runner = build(name, {"times": "2"})(tmp_path)
+    assert runner.handle(data_file(b"abc")).results[0].value == {"bytes": 6}
+    facts = runner.facts
+    assert (facts.name, facts.kind, facts.package, facts.version) == (name, "extractor", f"package-{name}", "1.2.3")
+    assert facts.options_hash != build(name, {})(None).facts.options_hash
+
+
+def test_each_worker_gets_a_plugin_of_its_own(installed: Installs) -> None:
+    make = build(installed(GOOD), {})
+    assert make(None).plugin is not make(None).plugin
+
+
+def test_a_class_whose_length_is_nought_is_a_plugin_like_others(installed: Installs) -> None:
+    name = installed(GOOD + "    def __len__(self): return 0\n    def __bool__(self): return False\n")
+    assert build(name, {})(None).handle(data_file(b"abc")).results[0].value == {"bytes": 3}
+
+
+def test_wrong_options_are_told_before_anything_is_built(installed: Installs) -> None:
+    name = installed(GOOD)
+    with pytest.raises(SettingsError, match=f"options of {name}: there is no option 'time', did you mean 'times'"):
+        build(name, {"time": 2})
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (f"raise SystemExit('bye')\n{GOOD}", "SystemExit: bye"),
+        (f"assert False\n{GOOD}", "AssertionError"),
+        (f"raise ValueError('odd')\n{GOOD}", "ValueError: odd"),
+        (f"import not_there_at_all.deep\n{GOOD}", "needs the module not_there_at_all, which is not installed"),
+        (GOOD.replace("extract(", "extrakt("), "lacks the method extract"),
+        (GOOD.replace("class Good(Extractor)", "class Good"), "is not a plugin"),
+        ("from openmsi_core import Sink\nclass Good(Sink):\n  def write(self, file): ...", "not made from Extractor"),
+        (GOOD.replace("Options(PluginOptions)", "Options"), "must be made from PluginOptions"),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_says_why(installed: Installs, source: str, text: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        build(installed(source), {})
+    assert text in str(caught.value)
+    assert "plugin-" in str(caught.value)
+
+
+def test_the_cause_is_chained(installed: Installs) -> None:
+    with pytest.raises(PluginError) as caught:
+        load(find(installed(f"raise SystemExit('bye')\n{GOOD}")))
+    assert isinstance(caught.value.__cause__, SystemExit)
+
+
+def test_an_interrupt_while_loading_comes_through(installed: Installs) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build(installed(f"raise KeyboardInterrupt\n{GOOD}"), {})
+
+
+def test_a_constructor_that_wants_something_else_is_told_so(installed: Installs) -> None:
+    name = installed(GOOD + "    def __init__(self, colour): ...\n")
+    with pytest.raises(PluginError, match=r"cannot be built: TypeError.*must take options, log and workdir"):
+        build(name, {})(None)
+
+
+def test_what_a_module_prints_when_imported_is_no_answer_of_ours(
+    installed: Installs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options_of(installed(f"print('hello')\n{GOOD}"))
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "hello\n")
+
+
+def test_a_renamed_entry_point_is_seen_at_once(installed: Installs, tmp_path: Path) -> None:
+    name = installed(GOOD)
+    build(name, {})
+    (points,) = tmp_path.glob(f"package_{name.replace('-', '_')}*/entry_points.txt")
+    points.write_text(points.read_text().replace(f"{name} =", f"{name}-new ="))
+    build(f"{name}-new", {})
+    with pytest.raises(PluginError, match="no plugin called"):
+        build(name, {})
+
+
+HOOKS = """
+from openmsi_core import hookimpl
+notes = []
+class Notes:
+    @hookimpl
+    def openmsi_closing(self, reason):
+        notes.append(reason)
+"""
+
+
+def test_hook_plugins_that_are_named_are_loaded_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    points = {"openmsi.hooks": {"notes": "my_hooks:Notes", "bad": "my_bad_hooks"}}
+    install(tmp_path, "my-hooks", points, {"my_hooks.py": HOOKS, "my_bad_hooks.py": "raise SystemExit(1)"})
+    announcer = Announcer()
+    for name, observer in load_hooks(["notes"]):
+        announcer.add(observer, name)
+    announcer.tell("openmsi_closing", reason="over")
+    assert sys.modules.pop("my_hooks").notes == ["over"]
+    with pytest.raises(PluginError, match="SystemExit"):
+        load_hooks(["bad"])
+    with pytest.raises(PluginError, match="Did you mean 'notes'"):
+        load_hooks(["note"])
