@@ -212,6 +212,9 @@ def _reading_defaults() -> ClientSettings:
         "fetch.max.bytes": 16 * 1024 * 1024,
         "queued.max.messages.kbytes": 16_384,
         "fetch.wait.max.ms": 100,
+        # librdkafka rests a whole second when its queue is full, which is what a 16 MiB queue always is: measured on
+        # a 2 GB file, 36 s became 4.7 s
+        "fetch.queue.backoff.ms": 20,
     }
 
 

@@ -66,7 +66,7 @@ def catalogue(search: Sequence[str] | None = None, kind: str | None = None) -> t
 
     Reads package metadata and parses source files; imports nothing, so a broken plugin is a line and no failure.
     """
-    every = [_entry(dist, point, search) for dist, point in _points(search)]
+    every = [_line(dist, point, search) for dist, point in _points(search)]
     counts = Counter((entry.kind == "hook", entry.name) for entry in every)
     marked = [_ambiguous(entry) if counts[entry.kind == "hook", entry.name] > 1 else entry for entry in every]
     chosen = [entry for entry in marked if kind in {None, entry.kind}]
@@ -133,9 +133,14 @@ def _name_of(dist: Distribution) -> str:
     return str(dist.metadata["Name"])
 
 
-def _entry(dist: Distribution, point: EntryPoint | None, search: Sequence[str] | None) -> Entry:
-    if point is None:
-        return _unreadable(dist)
+def _line(dist: Distribution, point: EntryPoint | None, search: Sequence[str] | None) -> Entry:
+    try:
+        return _unreadable(dist) if point is None else _entry(dist, point, search)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one package, the others are listed
+        return replace(_unreadable(dist), detail=f"it cannot be looked at: {type(error).__name__}: {error}")
+
+
+def _entry(dist: Distribution, point: EntryPoint, search: Sequence[str] | None) -> Entry:
     module, attribute, extras = _taken_apart(point.value)
     entry = Entry(GROUPS[point.group], point.name, _name_of(dist), _version_of(dist), point.value)
     entry = _described(entry, manifest.read(module, attribute, search))

@@ -70,7 +70,10 @@ def find_module(name: str, search: Sequence[str] | None = None) -> ModuleSpec | 
     parts = name.split(".")
     for at in range(len(parts)):
         whole = ".".join(parts[: at + 1])
-        spec = PathFinder.find_spec(whole, list(paths))
+        try:
+            spec = PathFinder.find_spec(whole, list(paths))
+        except KeyError:  # a namespace package inside another that was not imported
+            spec = ModuleSpec(whole, None, is_package=True)
         if spec is None and at == 0 and search is None:
             spec = _from_other_finders(whole)
         if spec is None:

@@ -65,10 +65,10 @@ class Tree:
     of its own. ``relative``: hold folders open and go from one to the next.
     """
 
-    def __init__(self, root: Path, *, folds: bool = False, relative: bool = RELATIVE) -> None:
+    def __init__(self, root: Path, *, folds: bool = False, relative: bool | None = None) -> None:
         self.folds = folds
-        self.is_relative = relative
-        self.root = Place(os.open(root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0)) if relative else None, root)
+        self.is_relative = RELATIVE if relative is None else relative
+        self.root = Place(os.open(root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0)) if self.is_relative else None, root)
         self._places: OrderedDict[tuple[str, ...], Place] = OrderedDict()
 
     def folder(self, names: Sequence[str]) -> Place:

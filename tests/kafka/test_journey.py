@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -62,17 +63,21 @@ def test_every_file_arrives_once_and_equal_through_watch_two_disk_sinks_and_an_e
     extractor = ["run", "xrd-extractor", "--topic", topic, "--output-topic", results, *broker]
     sink = ["run", "disk", "--topic", topic, "--folder", str(archive), *broker]
     with (
+        ExitStack() as stack,
         Command(tmp_path / "one", *sink) as one,
         Command(tmp_path / "two", *sink) as two,
         Command(tmp_path / "xrd", *extractor) as xrd,
-        Command(tmp_path / "watch", "watch", str(instrument), "--topic", topic, "--settle", "0.5s", *broker) as watch,
     ):
+        one.until(lambda: "is ours" in one.output and "is ours" in two.output, 60)
+        watch = stack.enter_context(
+            Command(tmp_path / "watch", "watch", str(instrument), "--topic", topic, "--settle", "0.5s", *broker)
+        )
         watch.until(lambda: archive.is_dir() and len(digests_of_names(archive)) == len(wanted), 300)
         scans = [name for name in wanted if name.endswith(b".xrdml")]
         xrd.until(lambda: len(values(kafka_broker.bootstrap, results)) >= len(scans), 60)
-        peaks = {each.arguments[:2]: each.peak_memory() for each in (one, two, xrd, watch)}
+        peaks = {each.log.parent.name: each.peak_memory() for each in (one, two, xrd, watch)}
         assert [each.end() for each in (one, two, xrd, watch)] == [0, 0, 0, 0]
-    print("peak memory, MiB:", {" ".join(name): peak >> 20 for name, peak in peaks.items()})
+    print("peak memory, MiB:", {name: peak >> 20 for name, peak in peaks.items()})
     assert digests(archive) == wanted
     published = [json.loads(value) for _, value in values(kafka_broker.bootstrap, results)]
     assert sorted(os.fsencode(result["file"]["path"]) for result in published) == sorted(scans)
