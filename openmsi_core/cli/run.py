@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,8 +50,9 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
     with reporter("done", quiet=quiet or not _is_terminal()) as progress:
 
-        def announce(facts: RunFacts, counts: Counts, ended: Ended) -> None:
-            _say(facts, ended)
+        def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:
+            for ended in durable:
+                _say(facts, ended)
             progress.update(files=counts.files, bytes=counts.bytes, note=_letters(counts.letters))
 
         report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)

@@ -27,7 +27,7 @@ class Content(Protocol):
         ...
 
     def move_to(self, target: Path) -> None:
-        """Put the bytes at ``target`` (replacing what is there); a rename where the file system allows it."""
+        """Put the bytes at ``target`` (replacing what is there), without writing them again where that is possible."""
         ...
 
     def discard(self) -> None:
@@ -65,11 +65,10 @@ class InMemory:
 
 @dataclass(slots=True)
 class OnDisk:
-    """Bytes in a file. ``ours``: the file is a spool file, so it may be moved, and is removed at the end."""
+    """Bytes in a file. ``ours``: the file is a spool file, so it may get other names, and is removed at the end."""
 
     file: Path
     ours: bool
-    moved: bool = False
 
     def open(self) -> BinaryIO:
         """A new binary reader at the beginning."""
@@ -84,30 +83,21 @@ class OnDisk:
         return self.file
 
     def move_to(self, target: Path) -> None:
-        """Give the spool file a second name where the file system can, so that nothing is written twice and the
-        content is still here if the caller fails afterwards; else rename it; else copy.
-        """
-        if not self.ours:
-            shutil.copyfile(self.file, target)
-            return
-        target.unlink(missing_ok=True)
-        try:
-            os.link(self.file, target)
-        except OSError:  # no hard links here, or another file system
-            self._rename_or_copy(target)
+        """Give the spool file a second name where the file system can, so that nothing is written twice; else copy.
 
-    def _rename_or_copy(self, target: Path) -> None:
-        if self.moved:
-            shutil.copyfile(self.file, target)
-            return
-        try:
-            self.file.replace(target)
-        except OSError:  # another file system: copying is the only way, and its own errors are raised
-            shutil.copyfile(self.file, target)
-        else:
-            self.file, self.moved = target, True
+        Never a rename: if the caller fails afterwards the content must still be here for the next try.
+        """
+        if self.ours:
+            target.unlink(missing_ok=True)
+            try:
+                os.link(self.file, target)
+            except OSError:  # no hard links here, or another file system; what copying cannot do it says itself
+                pass
+            else:
+                return
+        shutil.copyfile(self.file, target)
 
     def discard(self) -> None:
-        """Remove the spool file, unless it was moved away or never was ours."""
-        if self.ours and not self.moved:
+        """Remove the spool file, unless it never was ours."""
+        if self.ours:
             self.file.unlink(missing_ok=True)

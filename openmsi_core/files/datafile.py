@@ -120,7 +120,7 @@ class DataFile:
         return self._borrowed[0]
 
     def save_to(self, path: Path) -> None:
-        """Put the content at ``path``: a rename when it is spooled on that file system, else a copy.
+        """Put the content at ``path``: a second name when it is spooled on that file system, else a copy.
 
         Neither atomic nor durable by itself; the bundled disk sink shows how to make it so. Raises OSError.
         """

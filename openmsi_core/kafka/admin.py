@@ -65,7 +65,7 @@ class Admin:
 
     def topics(self) -> Sequence[str]:
         """Every topic that is not the broker's own, sorted."""
-        everything = metadata(self._client, self._watch, self._options, None, CONNECT_SECONDS)
+        everything = metadata(self._client, self._watch, None, CONNECT_SECONDS)
         return sorted(name for name in everything.topics if not name.startswith("__"))
 
     def facts(self, name: str) -> TopicFacts:
@@ -122,7 +122,7 @@ class Admin:
         """Metadata of a new topic lags for up to a second."""
         ends = time.monotonic() + _VISIBLE_SECONDS
         while True:
-            described = metadata(self._client, self._watch, self._options, None, CONNECT_SECONDS).topics.get(name)
+            described = metadata(self._client, self._watch, None, CONNECT_SECONDS).topics.get(name)
             if (
                 described is not None
                 and described.partitions
@@ -138,7 +138,7 @@ def connected(options: Mapping[str, str], seconds: float = CONNECT_SECONDS) -> A
     """An Admin whose broker has answered. Raises SettingsError, BrokerError."""
     watch = ClientWatch(options)
     client: Any = made(_client, watch.configured(config.admin(options)))
-    metadata(client, watch, options, None, seconds)
+    metadata(client, watch, None, seconds)
     return Admin(options, client, watch)
 
 

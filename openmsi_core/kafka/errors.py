@@ -82,9 +82,13 @@ def _refusal(error: KafkaError, options: Mapping[str, str]) -> BrokerRefused:
             f"the certificate of the broker {address} is not signed by an authority that we trust: {_short(text)}. "
             "Set ssl.ca.location under [kafka] to the file of the right one."
         )
+    return _mismatch(options, _short(text))
+
+
+def _mismatch(options: Mapping[str, str], reason: str) -> BrokerRefused:
     return BrokerRefused(
-        f"the broker {address} does not speak what we speak: {_short(text)}. Check security.protocol under [kafka]: "
-        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+        f"the broker {bootstrap(options)} does not speak what we speak: {reason}. Check security.protocol under "
+        "[kafka]: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
     )
 
 
@@ -100,10 +104,20 @@ def _short(text: str) -> str:
 
 
 class _ToOurLog(logging.Handler):
-    """librdkafka's own log lines: at DEBUG, because what matters of them comes through `error_cb`."""
+    """librdkafka's own log lines: at DEBUG, because what matters of them comes through `error_cb`.
+
+    All but one: a broker that hangs up on our very first question, which only the log tells, expects TLS.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hang_up = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log.debug("librdkafka: %s", record.getMessage())
+        text = record.getMessage()
+        log.debug("librdkafka: %s", text)
+        if "Disconnected" in text and "APIVERSION_QUERY" in text:
+            self.hang_up = text
 
 
 class ClientWatch:
@@ -113,13 +127,14 @@ class ClientWatch:
         self._options = options
         self._what = what
         self._refusal: OpenmsiError | None = None
+        self._heard = _ToOurLog()
         self._last = ""
         self._said = 0.0
 
     def configured(self, config: ClientSettings) -> dict[str, object]:
         """``config`` with our listeners."""
         logger = logging.Logger("librdkafka")
-        logger.addHandler(_ToOurLog())
+        logger.addHandler(self._heard)
         return {**config, "error_cb": self.on_error, "logger": logger}
 
     def on_error(self, error: KafkaError) -> None:
@@ -139,6 +154,12 @@ class ClientWatch:
         if self._refusal is not None:
             raise self._refusal
 
+    def silence(self, reason: str) -> BrokerError:
+        """What to raise when no answer came in time."""
+        if self._heard.hang_up:
+            return _mismatch(self._options, "it hangs up before it answers")
+        return unreachable(self._options, self._last or reason)
+
     @property
     def last(self) -> str:
         """What the client complained of last."""
@@ -157,7 +178,7 @@ def made(cls: Callable[[dict[str, object]], Client], config: dict[str, object]) 
         raise SettingsError(f"[kafka] {text.rstrip('.')}{_nearest(text)} Correct it in openmsi.toml or -X.") from error
 
 
-def metadata(client: object, watch: ClientWatch, options: Mapping[str, str], topic: str | None, seconds: float) -> Any:
+def metadata(client: object, watch: ClientWatch, topic: str | None, seconds: float) -> Any:
     """The cluster's metadata, asked for until it comes. Raises BrokerError within ``seconds``; refusals sooner."""
     ends = time.monotonic() + seconds
     asked: Any = client
@@ -168,7 +189,7 @@ def metadata(client: object, watch: ClientWatch, options: Mapping[str, str], top
             asked.poll(0.1)  # serves error_cb, which alone knows about refusals
             watch.raise_if_refused()
             if time.monotonic() >= ends:
-                raise unreachable(options, watch.last or error.args[0].str()) from error
+                raise watch.silence(error.args[0].str()) from error
 
 
 def _nearest(text: str) -> str:

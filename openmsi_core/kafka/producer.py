@@ -84,7 +84,7 @@ class TopicProducer:
 
 def partitions_of(client: object, watch: ClientWatch, options: Mapping[str, str], topic: str, seconds: float) -> int:
     """How many partitions ``topic`` has. Raises TopicError, BrokerError."""
-    described = metadata(client, watch, options, topic, seconds).topics[topic]
+    described = metadata(client, watch, topic, seconds).topics[topic]
     if described.error is not None:
         raise translated(described.error, options, topic)
     return len(described.partitions)

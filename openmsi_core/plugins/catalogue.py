@@ -14,7 +14,7 @@ from importlib.metadata import Distribution, EntryPoint
 
 from openmsi_core.errors import PluginError
 from openmsi_core.plugins import manifest
-from openmsi_core.plugins.requirements import canonical, installed, judge
+from openmsi_core.plugins.requirements import Installed, Package, canonical, judge, package_of
 
 GROUPS = {
     "openmsi.extractors": "extractor",
@@ -66,7 +66,8 @@ def catalogue(search: Sequence[str] | None = None, kind: str | None = None) -> t
 
     Reads package metadata and parses source files; imports nothing, so a broken plugin is a line and no failure.
     """
-    every = [_line(dist, point, search) for dist, point in _points(search)]
+    installed = Installed(search)
+    every = [entry for found in _points(installed) for entry in _lines(found, installed, search)]
     counts = Counter((entry.kind == "hook", entry.name) for entry in every)
     marked = [_ambiguous(entry) if counts[entry.kind == "hook", entry.name] > 1 else entry for entry in every]
     chosen = [entry for entry in marked if kind in {None, entry.kind}]
@@ -97,54 +98,62 @@ def find(name: str, entries: Iterable[Entry] | None = None, *, hook: bool = Fals
 
 def entry_point(entry: Entry) -> EntryPoint:
     """The entry point of ``entry``, as importlib.metadata gives it now. Raises PluginError when it is gone."""
-    for dist, point in _points(None):
-        if point is not None and (point.name, _name_of(dist), point.value, GROUPS[point.group]) == (
-            entry.name,
-            entry.package,
-            entry.target,
-            entry.kind,
-        ):
-            return point
+    wanted = (entry.package, entry.kind, entry.name, entry.target)
+    for found in _points(Installed()):
+        for point in found.points:
+            if (found.package.name, GROUPS[point.group], point.name, point.value) == wanted:
+                return point
     raise PluginError(f"the plugin {entry.qualified} was uninstalled a moment ago.")
 
 
-def _points(search: Sequence[str] | None) -> Iterator[tuple[Distribution, EntryPoint | None]]:
-    """Our entry points with the packages they come from; None where a package's cannot be read."""
-    for dist in installed(search=search):
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A package that has plugins, and their entry points; ``trouble`` says why they cannot be read."""
+
+    package: Package
+    points: tuple[EntryPoint, ...] = ()
+    trouble: str = ""
+
+
+def _points(installed: Installed) -> Iterator[_Found]:
+    for dist in installed.all():
+        package = Package("(unknown)", "", ())
         try:
             text = dist.read_text("entry_points.txt")
-            if text is None or "openmsi." not in text or _is_shadowed(dist, search):
+            if text is None or "openmsi." not in text:
                 continue
-            points = [point for point in dist.entry_points if point.group in GROUPS]
-        except Exception:  # noqa: BLE001 - one package that cannot be read is one line
-            yield dist, None
-            continue
-        for point in points:
-            yield dist, point
+            package = package_of(dist)
+            if not _is_shadowed(dist, package.name, installed):
+                yield _Found(package, tuple(point for point in dist.entry_points if point.group in GROUPS))
+        except Exception as error:  # noqa: BLE001 - one package that cannot be read is one line
+            where = f"below {dist.locate_file('')} cannot be read ({type(error).__name__}: {error})"
+            yield _Found(package, trouble=f"its entry points {where}; install {package.name} again")
 
 
-def _is_shadowed(dist: Distribution, search: Sequence[str] | None) -> bool:
+def _is_shadowed(dist: Distribution, name: str, installed: Installed) -> bool:
     """True when an earlier folder of the path has that package too: imports take that one."""
-    first = next(installed(_name_of(dist), search), dist)
-    return str(first.locate_file("")) != str(dist.locate_file(""))
+    first = installed.first(name)
+    return first is not None and str(first.locate_file("")) != str(dist.locate_file(""))
 
 
-def _name_of(dist: Distribution) -> str:
-    return str(dist.metadata["Name"])
+def _lines(found: _Found, installed: Installed, search: Sequence[str] | None) -> Iterator[Entry]:
+    package = found.package
+    if found.trouble:
+        yield Entry(_UNKNOWN, package.name, package.name, package.version, "", "broken entry point", found.trouble)
+    for point in found.points:
+        try:
+            yield _entry(package, point, installed, search)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one plugin, the others are listed
+            detail = f"it cannot be looked at ({type(error).__name__}: {error}); install {package.name} again"
+            kind = GROUPS[point.group]
+            yield Entry(kind, point.name, package.name, package.version, point.value, "broken entry point", detail)
 
 
-def _line(dist: Distribution, point: EntryPoint | None, search: Sequence[str] | None) -> Entry:
-    try:
-        return _unreadable(dist) if point is None else _entry(dist, point, search)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one package, the others are listed
-        return replace(_unreadable(dist), detail=f"it cannot be looked at: {type(error).__name__}: {error}")
-
-
-def _entry(dist: Distribution, point: EntryPoint, search: Sequence[str] | None) -> Entry:
+def _entry(package: Package, point: EntryPoint, installed: Installed, search: Sequence[str] | None) -> Entry:
     module, attribute, extras = _taken_apart(point.value)
-    entry = Entry(GROUPS[point.group], point.name, _name_of(dist), _version_of(dist), point.value)
+    entry = Entry(GROUPS[point.group], point.name, package.name, package.version, point.value)
     entry = _described(entry, manifest.read(module, attribute, search))
-    verdict = judge(dist, extras, search)
+    verdict = judge(package, extras, installed)
     entry = replace(entry, window=verdict.window)
     if not attribute and entry.kind != "hook":
         entry = replace(entry, status="broken entry point", detail=f"{point.value!r} names no class")
@@ -153,7 +162,7 @@ def _entry(dist: Distribution, point: EntryPoint, search: Sequence[str] | None) 
     if (
         entry.status == "ok"
         and module.split(".")[0] == _TEMPLATE_MODULE
-        and canonical(entry.package) != _TEMPLATE_PACKAGE
+        and canonical(package.name) != _TEMPLATE_PACKAGE
     ):
         detail = f"its module is still called {_TEMPLATE_MODULE}, which collides with every other copy of the template"
         return replace(entry, status="unrenamed template", detail=detail)
@@ -194,27 +203,6 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-def _unreadable(dist: Distribution) -> Entry:
-    try:
-        name = _name_of(dist)
-    except Exception:  # noqa: BLE001 - it is broken, that is what the line says
-        name = "(a package without a name)"
-    place = str(dist.locate_file(""))
-    return Entry(
-        _UNKNOWN,
-        name,
-        name,
-        "",
-        "",
-        status="broken entry point",
-        detail=f"its entry_points.txt below {place} cannot be read; install {name} again",
-    )
-
-
-def _version_of(dist: Distribution) -> str:
-    return str(dist.metadata["Version"])
 
 
 def _ambiguous(entry: Entry) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,15 @@ OURS = "openmsi"
 
 
 @dataclass(frozen=True, slots=True)
+class Package:
+    """What the metadata of an installed package says, parsed once: that is most of the time of a listing."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """``window`` is the versions of openmsi it asks for; ``status`` "" means that nothing is wrong."""
 
@@ -23,26 +33,58 @@ class Verdict:
     detail: str = ""
 
 
-def judge(dist: Distribution, extras: Sequence[str], search: Sequence[str] | None = None) -> Verdict:
-    """Whether this openmsi is among the versions that ``dist`` asks for, and its dependencies are there.
+class Installed:
+    """The packages on a path (`sys.path` if it is None), looked up for one listing and not longer."""
+
+    def __init__(self, search: Sequence[str] | None = None) -> None:
+        self._path = sys.path if search is None else list(search)
+        self._versions: dict[str, str | None] = {}
+
+    def all(self) -> Iterator[Distribution]:
+        """Every one of them, in the order in which imports would find them."""
+        yield from distributions(path=self._path)
+
+    def first(self, name: str) -> Distribution | None:
+        """The one called ``name`` that imports would find."""
+        return next(iter(distributions(name=name, path=self._path)), None)
+
+    def version(self, name: str) -> str | None:
+        """The version of the one called ``name``, None if nobody has installed it."""
+        key = canonical(name)
+        if key not in self._versions:
+            found = self.first(name)
+            self._versions[key] = None if found is None else found.version
+        return self._versions[key]
+
+
+def package_of(dist: Distribution) -> Package:
+    """What the metadata of ``dist`` says. Raises whatever unreadable metadata raises."""
+    metadata = dist.metadata
+    requires = metadata.get_all("Requires-Dist")
+    return Package(
+        name=str(metadata["Name"]),
+        version=str(metadata["Version"]),
+        requires=tuple(dist.requires or ()) if requires is None else tuple(map(str, requires)),
+    )
+
+
+def judge(package: Package, extras: Sequence[str], installed: Installed) -> Verdict:
+    """Whether this openmsi is among the versions that ``package`` asks for, and its dependencies are there.
 
     ``extras`` are those that an entry point names in brackets.
     """
     window: str | None = None
-    package = str(dist.metadata["Name"])
-    for requirement in _requirements(dist, extras):
+    for requirement in _requirements(package, extras):
         if canonical(requirement.name) == OURS:
             window = str(requirement.specifier)
             if window and not requirement.specifier.contains(our_version(), prereleases=True):
-                detail = (
-                    f"it asks for openmsi{window}, this is {our_version()}; pip install --upgrade {package} openmsi"
-                )
-                return Verdict(window, "incompatible", detail)
+                mend = f"pip install --upgrade {package.name} openmsi"
+                return Verdict(window, "incompatible", f"it asks for openmsi{window}, this is {our_version()}; {mend}")
             continue
-        lack = _lack(requirement, search)
+        lack = _lack(requirement, installed)
         if lack:
             return Verdict(window or "", f"missing: {_spelled(requirement)}", lack)
-    if not window and canonical(package) != OURS:
+    if not window and canonical(package.name) != OURS:
         detail = "its package does not say which versions of openmsi it fits; write openmsi>=0.1,<1 in its dependencies"
         return Verdict("", "no window", detail)
     return Verdict(window or "")
@@ -57,11 +99,7 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def installed(name: str | None = None, search: Sequence[str] | None = None) -> Iterator[Distribution]:
-    """The installed packages, or those called ``name``, in the order in which imports would find them."""
-    yield from distributions(name=name, path=sys.path if search is None else list(search))
-
-
+@functools.cache
 def our_version() -> str:
     """The version of this openmsi; "0" when it runs from a source tree that is not installed."""
     try:
@@ -70,8 +108,8 @@ def our_version() -> str:
         return "0"
 
 
-def _requirements(dist: Distribution, extras: Sequence[str]) -> Iterator[Requirement]:
-    for text in dist.requires or ():
+def _requirements(package: Package, extras: Sequence[str]) -> Iterator[Requirement]:
+    for text in package.requires:
         try:
             requirement = Requirement(text)
             marker = requirement.marker
@@ -81,14 +119,14 @@ def _requirements(dist: Distribution, extras: Sequence[str]) -> Iterator[Require
             continue  # pip has the last word on what nobody can read
 
 
-def _lack(requirement: Requirement, search: Sequence[str] | None) -> str:
+def _lack(requirement: Requirement, installed: Installed) -> str:
     """What is wrong with one dependency and how to mend it, "" if nothing."""
-    found = next(installed(requirement.name, search), None)
+    found = installed.version(requirement.name)
     mend = f"pip install '{_spelled(requirement)}'"
     if found is None:
         return f"it is not installed; {mend}"
-    if requirement.specifier and not requirement.specifier.contains(found.version, prereleases=True):
-        return f"{found.version} is installed; {mend}"
+    if requirement.specifier and not requirement.specifier.contains(found, prereleases=True):
+        return f"{found} is installed; {mend}"
     return ""
 
 

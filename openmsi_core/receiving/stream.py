@@ -38,7 +38,8 @@ from openmsi_core.receiving.workers import Workers
 log = logging.getLogger(__name__)
 
 
-Announce = Callable[[Ended], None]
+Announce = Callable[[Sequence[Ended]], None]
+"""Told after each checkpoint what became durable; in the poll loop, so it must return at once."""
 
 
 class Stream:
@@ -222,9 +223,11 @@ class Stream:
         """Write what is due, and count what is durable now."""
         if self._store is None:
             return
-        for ended in self._outcomes.write(self._store, self._intake.assignments(), self._now()):
+        durable = self._outcomes.write(self._store, self._intake.assignments(), self._now())
+        for ended in durable:
             self.counts.add(ended)
-            self._announce(ended)
+        if durable:
+            self._announce(durable)
 
     def _keep_house(self, source: RecordSource) -> None:
         now = self._clock()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
 from openmsi_core.ports import Runner
 from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of
@@ -36,14 +37,21 @@ class Answer:
     answer: Outcome | Again | None
 
 
+Observe = Callable[[DataFile, Outcome], None]
+
+
 class Workers:
     """A fixed number of worker threads; `__enter__` opens the runners and starts them, `__exit__` ends them.
 
-    `answers` is what they have finished; it never blocks longer than asked. When a runner cannot be opened
+    ``observe`` is told of each file that is dealt with, in the worker's thread. `answers` is what they have
+    finished; it never blocks longer than asked. When a runner cannot be opened
     `__enter__` raises what its plugin raised.
     """
 
-    def __init__(self, runners: Sequence[Runner], run: RunFacts, policy: RetryPolicy) -> None:
+    def __init__(
+        self, runners: Sequence[Runner], run: RunFacts, policy: RetryPolicy, observe: Observe = lambda *_: None
+    ) -> None:
+        self._observe = observe
         self._runners = runners
         self._run = run
         self._policy = policy
@@ -62,7 +70,7 @@ class Workers:
                 runner.close()
             raise
         for number, runner in enumerate(self._runners):
-            loop = _WorkerLoop(runner, self._jobs[number], self._answers.put, self._run, self._policy)
+            loop = _WorkerLoop(runner, self._jobs[number], self._say, self._run, self._policy)
             thread = threading.Thread(target=loop.run, name=f"openmsi-worker-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -72,6 +80,12 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop(5.0)
+
+    def _say(self, answer: Answer) -> None:
+        """Called in a worker's thread: observers first, while the file is still there."""
+        if isinstance(answer.answer, Outcome):
+            self._observe(answer.job.file, answer.answer)
+        self._answers.put(answer)
 
     def submit(self, job: Job) -> None:
         """Give a file to the worker of its path."""

@@ -60,6 +60,7 @@ class RunSettings(_Table):
     spool_limit: Bytes = Field(default=10 * 1024**3, ge=64 * 1024 * 1024)
     incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
     breaker: int = Field(default=20, ge=0)
+    hooks: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
 
     @model_validator(mode="before")

@@ -21,10 +21,11 @@ from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
 from openmsi_core.receiving.pace import Pace, Room
-from openmsi_core.receiving.stream import Stream
+from openmsi_core.receiving.stream import Announce, Stream
 from openmsi_core.receiving.trying import tried
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.signals import signals_set
 
 
@@ -43,7 +44,7 @@ def run_plugin(
     state: Path,
     values: Mapping[str, object],
     *,
-    announce: Callable[[RunFacts, Counts, Ended], None],
+    announce: Callable[[RunFacts, Counts, Sequence[Ended]], None],
 ) -> RunReport:
     """Run one plugin on one topic until it is stopped by a signal, or has caught up if the settings ask for that.
 
@@ -53,23 +54,21 @@ def run_plugin(
     probe = runner_of(None)
     run = _facts(settings, probe.facts, admin.check_run(kafka, settings.topic, settings.output_topic))
     counts = Counts()
+    observers = Observers(run, settings.hooks)
+
+    def told(ended: Sequence[Ended]) -> None:
+        announce(run, counts, ended)
+        observers.checkpoint(counts)
+
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
         runners = [runner_of(spool.folder) for _ in range(settings.workers)]
-        workers = stack.enter_context(Workers(runners, run, RetryPolicy()))
+        stack.enter_context(observers.watching(runners))
+        workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
         limits = Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
         assembler = Assembler(spool, limits, _wanted(settings, probe.accepts))
-        stream = Stream(
-            run,
-            Intake(assembler, Plain(), counts, settings.max_file_size),
-            workers,
-            counts,
-            first_offset=_first_offset(settings),
-            pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
-            room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit),
-            workdir=spool.folder,
-            announce=lambda ended: announce(run, counts, ended),
-        )
+        intake = Intake(assembler, Plain(), counts, settings.max_file_size)
+        stream = _stream(settings, run, intake, workers, counts, told=told, spool=spool.folder)
         stopped = stack.enter_context(signals_set(stream.stopping.set))
         source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream))
         store = stack.enter_context(AtLeastOnce(kafka, source))
@@ -93,6 +92,29 @@ def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -
         stack.callback(runner.close)
         for path in files:
             yield tried(runner, path, run, spool.folder)
+
+
+def _stream(
+    settings: RunSettings,
+    run: RunFacts,
+    intake: Intake,
+    workers: Workers,
+    counts: Counts,
+    *,
+    told: Announce,
+    spool: Path,
+) -> Stream:
+    return Stream(
+        run,
+        intake,
+        workers,
+        counts,
+        first_offset=_first_offset(settings),
+        pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
+        room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit),
+        workdir=spool,
+        announce=told,
+    )
 
 
 def _facts(settings: RunSettings, plugin: PluginFacts, topic_id: str) -> RunFacts:

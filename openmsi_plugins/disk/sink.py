@@ -200,13 +200,14 @@ class Disk(Sink):
 
     def _sync_folders(self, folders: set[tuple[str, ...]]) -> None:
         """Those in which files got their names, and their parents once: they may be new."""
-        parents = {names[:end] for names in folders for end in range(len(names))} - self._durable
+        parents = {names[:end] for names in folders for end in range(len(names))} - self._durable | self._tree.made
         if not self._durability.everything(len(folders | parents)):
             for names in folders | parents:
                 self._durability.folder(self._tree.folder(names))
         if len(self._durable) > _KNOWN:
             self._durable.clear()
         self._durable |= parents
+        self._tree.made.clear()
 
     def _meaning(self, error: OSError, names: tuple[str, ...]) -> Exception:
         """What an error of the system does to the file: wait, dead letter, or another try."""

@@ -62,13 +62,15 @@ class Tree:
     """The folders below a root. `close` lets go of those held open, `forget` makes it look again.
 
     ``folds``: case does not count here; a folder whose name differs from an existing one in case only gets a name
-    of its own. ``relative``: hold folders open and go from one to the next.
+    of its own. ``relative``: hold folders open and go from one to the next. ``made`` are the folders in which new ones
+    were made; who syncs them empties it.
     """
 
     def __init__(self, root: Path, *, folds: bool = False, relative: bool | None = None) -> None:
         self.folds = folds
         self.is_relative = RELATIVE if relative is None else relative
         self.root = Place(os.open(root, _FOLDER & ~getattr(os, "O_NOFOLLOW", 0)) if self.is_relative else None, root)
+        self.made: set[tuple[str, ...]] = set()
         self._places: OrderedDict[tuple[str, ...], Place] = OrderedDict()
 
     def folder(self, names: Sequence[str]) -> Place:
@@ -84,7 +86,12 @@ class Tree:
             self._places.move_to_end(key)
             return known
         parent = self.folder(key[:-1])
-        place = self._enter(parent, self._own(parent, key[-1]))
+        name = self._own(parent, key[-1])
+        if parent.status(name) is None:
+            with suppress(FileExistsError):  # another worker was faster
+                os.mkdir(parent.at(name), dir_fd=parent.descriptor)
+            self.made.add(key[:-1])
+        place = self._enter(parent, name)
         self._places[key] = place
         while len(self._places) > _KEPT_OPEN:
             self._let_go(self._places.popitem(last=False)[1])
@@ -105,10 +112,6 @@ class Tree:
 
     def _enter(self, parent: Place, name: str) -> Place:
         status = parent.status(name)
-        if status is None:
-            with suppress(FileExistsError):  # another worker was faster
-                os.mkdir(parent.at(name), dir_fd=parent.descriptor)
-            status = parent.status(name)
         if status is not None and is_link(status):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(parent.path / name))
         if parent.descriptor is not None:  # what was looked at may have changed since: the kernel looks again

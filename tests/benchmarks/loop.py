@@ -1,4 +1,4 @@
-"""The yardstick: the plainest produce and consume loops one can write with the same client. Nothing is promised here."""
+"""The yardstick: the plainest produce and consume loops one can write with the same client. It promises nothing."""
 
 import sys
 import time

@@ -53,7 +53,9 @@ def main() -> int:
             for step, bound in (("send", work.send_bound), ("receive", work.receive_bound)):
                 ours, loop = _measured(Path(scratch), broker.bootstrap, work)[step]
                 ratio = statistics.median(ours) / statistics.median(loop)
-                print(f"{work.name:<16} {step:<8} {_spread(ours)} {_spread(loop)} {ratio:6.2f} {bound:6.2f}", flush=True)
+                print(
+                    f"{work.name:<16} {step:<8} {_spread(ours)} {_spread(loop)} {ratio:6.2f} {bound:6.2f}", flush=True
+                )
                 if ratio > bound:
                     slow.append(f"{work.name}, {step}: {ratio:.2f} times the loop, at most {bound:.2f} is allowed")
     for line in slow:

@@ -17,9 +17,9 @@ def digests(folder: Path) -> dict[bytes, str]:
     for where, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name != b".openmsi"]
         for name in names:
-            path = os.path.join(where, name)  # noqa: PTH118 - bytes
+            path = os.path.join(where, name)
             digest = hashlib.sha256()
-            with open(path, "rb") as file:  # noqa: PTH123 - bytes
+            with open(path, "rb") as file:
                 while piece := file.read(1 << 20):
                     digest.update(piece)
             found[os.path.relpath(path, root)] = digest.hexdigest()

@@ -91,7 +91,7 @@ def digests_of_names(folder: Path) -> list[bytes]:
     found = []
     for where, folders, names in os.walk(os.fsencode(folder)):
         folders[:] = [name for name in folders if name != b".openmsi"]
-        found += [os.path.join(where, name) for name in names]  # noqa: PTH118 - bytes
+        found += [os.path.join(where, name) for name in names]
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmsi_core.model import Claim, Outcome, What
 from openmsi_core.files.opened import Span
+from openmsi_core.model import Claim, Outcome, What
 from openmsi_core.receiving import checkpoint as checkpoints
 from openmsi_core.receiving import unfinished
 from openmsi_core.receiving.jobs import Assignment, Ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,9 +134,18 @@ def test_without_syncfs_each_file_and_each_new_folder_is_synced(
         for number in range(10):
             sink.write(data_file(b"%d" % number, f"a/b/{number}"))
         sink.flush()
-    folders = [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")]
-    assert sorted(path for path in synced if "store-" not in path) == folders
-    assert len([path for path in synced if "store-" in path]) == 10
+        folders = [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")]
+        assert sorted(path for path in synced if "store-" not in path) == folders
+        assert len([path for path in synced if "store-" in path]) == 10
+        synced.clear()
+        sink.write(data_file(b"next", "a/b/next"))
+        sink.flush()
+        assert [path for path in synced if "store-" not in path] == folders[2:]
+        synced.clear()
+        shutil.rmtree(tmp_path / "a/b")
+        sink.write(data_file(b"anew", "a/b/anew"))
+        sink.flush()
+        assert sorted(path for path in synced if "store-" not in path) == folders[1:]
 
 
 def test_an_error_of_no_known_kind_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         for text in re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
-            found.append((page.relative_to(ROOT).as_posix(), text))
+            found += [(page.relative_to(ROOT).as_posix(), text)]
     return found
 
 

@@ -1,4 +1,7 @@
-"""The shape of the code: sizes, one base class, one door per library. A check that cannot fail is none, so it is fed bad code."""
+"""The shape of the code: sizes, one base class, one door per library.
+
+A check that cannot fail is none, so it is fed bad code.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,10 @@ def test_a_bundled_plugin_that_reaches_behind_the_public_api_is_found() -> None:
 
 def test_every_dependency_has_a_lower_bound_and_stands_in_the_docs_with_it() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
     text = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
     for requirement in wanted:
         name, bound = re.match(r"([\w.-]+)\s*>=\s*([\w.]+)", requirement).groups()  # type: ignore[union-attr]

@@ -477,7 +477,7 @@ def test_twenty_dead_letters_in_a_row_stop_the_run_and_leave_them_uncommitted(tm
 
     log = Log()
     log.put(*values_of("good", b"1"), *[value for n in range(100) for value in values_of(f"f{n}", b"1")])
-    with pytest.raises(BreakerOpen, match="(?s)files in a row .*new firmware"):
+    with pytest.raises(BreakerOpen, match=r"(?s)files in a row .*new firmware"):
         Rig(tmp_path, log, reject).run()
     assert log.values("t.dlq") == []
     assert log.commits[0].offset == 1
