@@ -197,10 +197,10 @@ def check_send(options: Mapping[str, str], topic: str, chunk: int) -> str:
     return facts.id
 
 
-def check_run(options: Mapping[str, str], topic: str, output: str | None) -> str:
-    """The id of ``topic``. Raises TopicError when a run on it cannot work, BrokerError."""
+def check_run(options: Mapping[str, str], topic: str, output: str | None, seconds: float = CONNECT_SECONDS) -> str:
+    """The id of ``topic``, asked for within ``seconds``. Raises TopicError when a run cannot work, BrokerError."""
     refuse_reserved(topic)
-    admin = connected(options)
+    admin = connected(options, seconds)
     facts = admin.facts(topic)
     problems = list(faults(facts, 0))
     there = set(admin.topics())

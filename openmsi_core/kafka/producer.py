@@ -67,7 +67,11 @@ class TopicProducer:
             except BufferError:
                 self.serve(0.1)
             except KafkaException as error:
-                raise translated(error.args[0], self._options, self._topic) from error
+                reason = translated(error.args[0], self._options, self._topic)
+                if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise reason from error
+                delivered(None, str(reason))  # this file cannot be sent; others can
+                return
             else:
                 return
 

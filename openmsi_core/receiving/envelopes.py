@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import PurePath
 
+from openmsi_core.errors import Reject
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outgoing, PluginFacts, RelativePath, Result, What
 from openmsi_core.receiving.jobs import Ended, RunFacts
 
 MAX_LETTER_BYTES = 64 * 1024
+MAX_RESULT_BYTES = 950_000  # with key and envelope below the 1 MiB that an untouched broker takes
 _MAX_COPIED = 16 * 1024
 _MAX_TRACEBACK = 16 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,15 +62,22 @@ def result(
 
 
 def results_of(version: FileVersion, span: Span, results: Sequence[Result], run: RunFacts) -> tuple[Outgoing, ...]:
-    """The records of a plugin's results; none when the run has no output topic. Raises TypeError, ValueError."""
+    """The records of a plugin's results; none when the run has no output topic.
+
+    Raises TypeError and ValueError for what JSON cannot hold, Reject for what a record cannot hold.
+    """
     if run.output_topic is None:
         return ()
     place = place_of(span)
     values = [
         one.value if run.bare else result(version, place, run.plugin, one, number) for number, one in enumerate(results)
     ]
+    encoded = [dumps(value) for value in values]
+    largest = max(map(len, encoded), default=0)
+    if largest > MAX_RESULT_BYTES:
+        raise Reject(f"a result of {largest:,} bytes: at most {MAX_RESULT_BYTES:,} fit into one record of Kafka")
     keys = [version.path.key if one.key is None else one.key.encode("utf-8") for one in results]
-    return tuple(Outgoing(run.output_topic, key, dumps(value)) for key, value in zip(keys, values, strict=True))
+    return tuple(Outgoing(run.output_topic, key, value) for key, value in zip(keys, encoded, strict=True))
 
 
 def receipt(ended: Ended, version: FileVersion, run: RunFacts, now: datetime) -> dict[str, object]:

@@ -46,7 +46,7 @@ class Intake:
         self.parked: list[Parked] = []
         self.parked_bytes = 0
         self._sealer = sealer
-        self._counts = counts
+        self.counts = counts
         self._max_file_size = max_file_size
         self._assigned: dict[int, Assignment] = {}
 
@@ -68,7 +68,7 @@ class Intake:
 
     def take(self, record: Record) -> Arrived | Ended | None:
         """One record from the poll. Raises OSError when the spool cannot be written."""
-        self._counts.records += 1
+        self.counts.records += 1
         assignment = self._assigned.get(record.position.partition)
         if assignment is None:  # fetched before the partition was taken away: somebody else reads it now
             return None
@@ -125,10 +125,10 @@ class Intake:
         offset = record.position.offset
         if chunk.file_id not in self.assembler:
             if self.assembler.has_ended(chunk.file_id) or chunk.abort:
-                self._counts.skipped += 1
+                self.counts.skipped += 1
                 return None
             if assignment.watermark.start.is_finished(offset):
-                self._counts.skipped += 1
+                self.counts.skipped += 1
                 return None
             assignment.watermark.begin(offset)
         else:
@@ -150,7 +150,7 @@ class Intake:
         if isinstance(event, Broken):
             return self._broken(event)
         if isinstance(event, Aborted):
-            self._counts.aborted += 1
+            self.counts.aborted += 1
             outcome = Outcome(What.ABORTED, reason="the sender gave this version up and sends the file anew")
             return Ended(outcome, self._offsets(event.span), event.span, event.version, event.file_id)
         if isinstance(event, Ignored):
@@ -165,7 +165,7 @@ class Intake:
     def _bad(self, record: Record, assignment: Assignment, reason: str, what: What = What.BAD_RECORD) -> Ended | None:
         offset = record.position.offset
         if assignment.watermark.start.is_finished(offset):
-            self._counts.skipped += 1
+            self.counts.skipped += 1
             return None
         assignment.watermark.begin(offset)
         span = Span()

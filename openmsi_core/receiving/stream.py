@@ -29,7 +29,7 @@ from openmsi_core.ports import OutcomeStore, RecordSource
 from openmsi_core.receiving.breaker import Breaker
 from openmsi_core.receiving.dispatch import Dispatch
 from openmsi_core.receiving.intake import Arrived, Intake
-from openmsi_core.receiving.jobs import Assignment, Counts, Ended, Job, RunFacts
+from openmsi_core.receiving.jobs import Assignment, Ended, Job, RunFacts
 from openmsi_core.receiving.outcomes import Outcomes
 from openmsi_core.receiving.pace import Pace, Room
 from openmsi_core.receiving.watermark import Watermark, start_of
@@ -50,19 +50,19 @@ class Stream:
         run: RunFacts,
         intake: Intake,
         workers: Workers,
-        counts: Counts,
         *,
         first_offset: Callable[[Claim], int],
         pace: Pace | None = None,
         room: Room | None = None,
         workdir: Path | None = None,
         announce: Announce = lambda _: None,
+        stopping: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.run_facts = run
-        self.counts = counts
-        self.stopping = threading.Event()
+        self.counts = intake.counts
+        self.stopping = stopping or threading.Event()
         self._intake = intake
         self._workers = workers
         self._dispatch = Dispatch(workers.submit)
@@ -104,6 +104,8 @@ class Stream:
 
     def revoked(self, partitions: Sequence[int]) -> None:
         """Finish what is running (5 s at most), write a checkpoint, drop the rest."""
+        if self._store is None:  # the end: what could be written is written, and the member leaves its group
+            return
         self._settle(self._pace.revoke_wait, set(partitions))
         self._checkpoint()
         self._drop(partitions)

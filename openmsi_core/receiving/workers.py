@@ -79,7 +79,7 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop(5.0)
+        self.stop(3.0)
 
     def _say(self, answer: Answer) -> None:
         """Called in a worker's thread: observers first, while the file is still there."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from openmsi_core.crypto.plain import Plain
 from openmsi_core.files.assembly import Assembler, Limits
@@ -15,6 +16,7 @@ from openmsi_core.files.spool import Spool
 from openmsi_core.kafka import admin
 from openmsi_core.kafka.checkpoint import AtLeastOnce
 from openmsi_core.kafka.consumer import TopicConsumer
+from openmsi_core.kafka.errors import CONNECT_SECONDS
 from openmsi_core.model import Claim, FileVersion, PluginFacts
 from openmsi_core.plugins.loader import build
 from openmsi_core.receiving.attempts import RetryPolicy
@@ -25,6 +27,7 @@ from openmsi_core.receiving.stream import Announce, Stream
 from openmsi_core.receiving.trying import tried
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.signals import signals_set
 
@@ -52,24 +55,26 @@ def run_plugin(
     """
     runner_of = build(settings.plugin, values)
     probe = runner_of(None)
-    run = _facts(settings, probe.facts, admin.check_run(kafka, settings.topic, settings.output_topic))
-    counts = Counts()
-    observers = Observers(run, settings.hooks)
-
-    def told(ended: Sequence[Ended]) -> None:
-        announce(run, counts, ended)
-        observers.checkpoint(counts)
-
+    stopping = Event()
     with ExitStack() as stack:
+        stopped = stack.enter_context(signals_set(stopping.set))
+        run = reached(lambda: _facts(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up)
+        if run is None:
+            return RunReport(Counts(), 0, stopped[0])
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
         runners = [runner_of(spool.folder) for _ in range(settings.workers)]
+        observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
-        limits = Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
-        assembler = Assembler(spool, limits, _wanted(settings, probe.accepts))
+        assembler = Assembler(spool, _limits(settings), _wanted(settings, probe.accepts))
+        counts = Counts()
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
-        stream = _stream(settings, run, intake, workers, counts, told=told, spool=spool.folder)
-        stopped = stack.enter_context(signals_set(stream.stopping.set))
+
+        def told(ended: Sequence[Ended]) -> None:
+            announce(run, counts, ended)
+            observers.checkpoint(counts)
+
+        stream = _stream(settings, run, intake, workers, told, spool.folder, stopping=stopping)
         source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream))
         store = stack.enter_context(AtLeastOnce(kafka, source))
         still_open = stream.run(source, store, settings.until_caught_up)
@@ -99,32 +104,38 @@ def _stream(
     run: RunFacts,
     intake: Intake,
     workers: Workers,
-    counts: Counts,
-    *,
     told: Announce,
     spool: Path,
+    *,
+    stopping: Event,
 ) -> Stream:
     return Stream(
         run,
         intake,
         workers,
-        counts,
         first_offset=_first_offset(settings),
         pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
         room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit),
         workdir=spool,
         announce=told,
+        stopping=stopping,
     )
 
 
-def _facts(settings: RunSettings, plugin: PluginFacts, topic_id: str) -> RunFacts:
+def _limits(settings: RunSettings) -> Limits:
+    return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
+
+
+def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
+    """What the run is, once the broker has answered and the topics fit. Raises TopicError, BrokerError."""
+    seconds = CONNECT_SECONDS if settings.until_caught_up else PATIENT_SECONDS
     return RunFacts(
         group=settings.group,
         topic=settings.topic,
         plugin=plugin,
         output_topic=settings.output_topic,
         bare=settings.bare,
-        topic_id=topic_id,
+        topic_id=admin.check_run(kafka, settings.topic, settings.output_topic, seconds),
     )
 
 

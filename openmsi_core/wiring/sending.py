@@ -15,7 +15,6 @@ from openmsi_core.errors import FolderError
 from openmsi_core.kafka import admin
 from openmsi_core.kafka.producer import TopicProducer
 from openmsi_core.ports import RecordSink
-from openmsi_core.sending.connecting import connected
 from openmsi_core.sending.goals import Forever, OnePass
 from openmsi_core.sending.ledger import Ledger, ledger_file
 from openmsi_core.sending.manner import Manner
@@ -24,11 +23,11 @@ from openmsi_core.sending.reports import Report, Tally
 from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Rules, Watch
 from openmsi_core.settings import WatchSettings
+from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.signals import signals_set
 
 _CONNECT_ONCE = 15.0
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
-_CONNECT_AGAIN = 3.0  # so that a stop is noticed while a watch waits for its broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,10 @@ def watch_folder(
         stopped = stack.enter_context(signals_set(stop.set))
         stack.enter_context(ledger)
         connect = partial(
-            _outgoing, kafka, settings.topic, settings.chunk, _CONNECT_ONCE if settings.once else _CONNECT_AGAIN,
+            _outgoing, kafka, settings.topic, settings.chunk, _CONNECT_ONCE if settings.once else PATIENT_SECONDS,
             ledger.belongs_to,
         )  # fmt: skip
-        sink = connected(stack, connect, stop, waits=goal.waits_for_broker)
+        sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
         if sink is None:
             return SendReport(Tally(), stopped[0])
         manner = _manner(settings.chunk, settings.meta)
@@ -93,7 +92,7 @@ def upload_files(
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
         connect = partial(_outgoing, kafka, topic, chunk, _CONNECT_ONCE, lambda _: None)
-        sink = connected(stack, connect, stop, waits=False)
+        sink = reached(lambda: stack.enter_context(connect()), stop, waits=False)
         if sink is None:
             return SendReport(Tally(), stopped[0])
         upload = Upload(files, sink, stop, manner=_manner(chunk, meta), budget=_budget(kafka), report=report)

@@ -45,12 +45,20 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [RUN, UPLOAD], ids=["run", "upload"])
+@pytest.mark.parametrize("command", [(*RUN, "t", "--until-caught-up"), (*UPLOAD, "t")], ids=["run", "upload"])
 def test_nobody_answers(place, command) -> None:
     began = time.monotonic()
-    done = openmsi(*command, "t", "--broker", f"127.0.0.1:{free_port()}", folder=place)
+    done = openmsi(*command, "--broker", f"127.0.0.1:{free_port()}", folder=place)
     assert time.monotonic() - began < 25
     refused(done, 3, "no broker answers at 127.0.0.1", "Check the address")
+
+
+@pytest.mark.parametrize("command", [(*RUN, "t"), ("watch", ".", "--topic", "t")], ids=["run", "watch"])
+def test_a_service_waits_for_its_broker_says_so_once_and_can_be_stopped(place, command) -> None:
+    with Command(place / "service", *command, "--broker", f"127.0.0.1:{free_port()}") as service:
+        service.until(lambda: "waiting for the broker: no broker answers" in service.output, 20)
+        assert service.end(within=10) == 0
+        assert service.output.count("no broker answers") <= 2
 
 
 @pytest.mark.parametrize("command", [RUN, UPLOAD], ids=["run", "upload"])

@@ -14,10 +14,10 @@ from openmsi_core.cli.sending import Teller, exit_code, said, summary
 from openmsi_core.errors import BrokerUnreachable, UsageError
 from openmsi_core.observe.progress import reporter
 from openmsi_core.ports import RecordSink
-from openmsi_core.sending.connecting import connected
 from openmsi_core.sending.manner import Manner
 from openmsi_core.sending.reports import Ending, Report, Tally, say
 from openmsi_core.sending.seen import Facts, Seen
+from openmsi_core.wiring.connecting import reached
 from tests.sending_fakes import FakeSink
 
 
@@ -109,12 +109,12 @@ class _Door:
 def test_a_service_waits_for_its_broker_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("openmsi_core.sending.connecting._PAUSE", 0.001)
+    monkeypatch.setattr("openmsi_core.wiring.connecting._PAUSE", 0.001)
     caplog.set_level("INFO")
     stop = threading.Event()
     door = _Door(5, stop)
     with ExitStack() as stack:
-        assert isinstance(connected(stack, door, stop, waits=True), FakeSink)
+        assert isinstance(reached(lambda: stack.enter_context(door()), stop, waits=True), FakeSink)
     assert door.closed == 1
     assert [each.getMessage() for each in caplog.records] == [
         "waiting for the broker: nobody answers",
@@ -125,7 +125,7 @@ def test_a_service_waits_for_its_broker_and_says_so_once(
 def test_a_command_with_an_end_does_not_wait_for_a_broker() -> None:
     stop = threading.Event()
     with ExitStack() as stack, pytest.raises(BrokerUnreachable):
-        connected(stack, _Door(2, stop), stop, waits=False)
+        reached(lambda: stack.enter_context(_Door(2, stop)()), stop, waits=False)
 
 
 def test_a_stop_ends_the_wait_for_a_broker() -> None:
@@ -133,5 +133,5 @@ def test_a_stop_ends_the_wait_for_a_broker() -> None:
     timer = threading.Timer(0.05, stop.set)
     timer.start()
     with ExitStack() as stack:
-        assert connected(stack, _Door(10**9, stop), stop, waits=True) is None
+        assert reached(lambda: stack.enter_context(_Door(10**9, stop)()), stop, waits=True) is None
     timer.join()

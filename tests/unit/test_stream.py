@@ -47,7 +47,6 @@ class Rig:
             RUN,
             self.intake,
             workers,
-            self.counts,
             first_offset=lambda claim: claim.low,
             pace=more.get("pace", Pace(longest=0.05, housekeeping=0.0, stop_wait=0.5)),
             room=more.get("room"),
@@ -514,3 +513,13 @@ def test_a_withheld_letter_is_written_when_patience_ends(tmp_path) -> None:
     with rig.stack:
         rig.stream.run(rig.source, rig.store)
     assert len(rig.letters()) == 1
+
+
+def test_a_result_that_does_not_fit_a_record_is_a_letter_and_the_next_file_runs(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("big", b"1"), *values_of("good", b"1"))
+    rig = Rig(tmp_path, log, lambda file: {"x": "y" * 2_000_000} if file.name == "big" else {})
+    rig.run()
+    assert [(letter["file"]["path"], letter["what"]) for letter in rig.letters()] == [("big", "rejected")]
+    assert "2,000," in rig.letters()[0]["why"]["message"]
+    assert len(rig.results()) == 1

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
 from threading import Event
+from typing import TypeVar
 
 from openmsi_core.errors import BrokerUnreachable
-from openmsi_core.ports import RecordSink
 
+PATIENT_SECONDS = 3.0  # for one attempt, so that a stop is noticed while a service waits for its broker
 _PAUSE = 1.0
 
 _log = logging.getLogger(__name__)
 
+Reached = TypeVar("Reached")
 
-def connected(
-    stack: ExitStack, connect: Callable[[], AbstractContextManager[RecordSink]], stop: Event, *, waits: bool
-) -> RecordSink | None:
-    """A sink that is connected, closed by ``stack``; None when ``stop`` was set before.
+
+def reached(connect: Callable[[], Reached], stop: Event, *, waits: bool) -> Reached | None:
+    """What ``connect`` answers; None when ``stop`` was set before.
 
     With ``waits``, a broker that does not answer is tried for ever, and said once: a service that starts before its
-    broker needs nobody. Raises BrokerError, TopicError otherwise.
+    broker needs nobody. Raises what ``connect`` raises otherwise.
     """
     is_said = False
     while not stop.is_set():
         try:
-            sink = stack.enter_context(connect())
+            result = connect()
         except BrokerUnreachable as error:
             if not waits:
                 raise
@@ -37,5 +37,5 @@ def connected(
         else:
             if is_said:
                 _log.info("the broker answers")
-            return sink
+            return result
     return None
