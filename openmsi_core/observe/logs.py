@@ -39,9 +39,25 @@ class _Json(logging.Formatter):
         return json.dumps(facts).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+class _ToStandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at that moment, so that lines go above a live progress line."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:  # noqa: ARG002 - the setter of a property that has none
+        raise AttributeError("the stream of this handler is standard error")
+
+
 def configure(verbosity: int, *, as_json: bool = False, stream: TextIO | None = None) -> None:
     """Log to ``stream`` (standard error): -1 warnings, 0 a line per file, 1 everything of ours."""
-    out = logging.StreamHandler(stream or sys.stderr)
+    out = logging.StreamHandler(stream) if stream is not None else _ToStandardError()
     out.setFormatter(_Json() if as_json else _Lines())
     root = logging.getLogger()
     root.handlers[:] = [out]

@@ -43,22 +43,35 @@ class Start:
 def start_of(claim: Claim, topic_id: str, default: int) -> Start:
     """Where to begin a partition: at its commit, or at ``default`` when it has none.
 
-    Metadata that cannot be read, is of another encoding or belongs to a topic that was deleted and made anew says
-    nothing: then nothing above the committed offset is known to be finished.
+    A topic that was deleted and made anew is read from its beginning. Where retention removed records above the
+    commit, reading goes on at the first that is left. Metadata that cannot be read says nothing: then nothing above
+    the committed offset is known to be finished. Each of these is said.
     """
     if claim.committed is None:
         return Start(default, default, frozenset())
     known = unfinished.decode(claim.metadata)
-    if known is None or (topic_id and known.topic_id and known.topic_id != topic_id):
-        if claim.metadata:
-            log.warning(
-                "partition %d: the commit at %d carries metadata that this openmsi cannot use; files above it "
-                "may be handled once more",
-                claim.partition,
-                claim.committed,
-            )
-        return Start(claim.committed, claim.committed, frozenset())
-    return Start(claim.committed, known.below, frozenset(known.offsets))
+    if known is not None and topic_id and known.topic_id and known.topic_id != topic_id:
+        log.warning("partition %d: the topic was deleted and made anew; it is read from its beginning", claim.partition)
+        return Start(claim.low, claim.low, frozenset())
+    if claim.committed < claim.low:
+        log.warning(
+            "partition %d: retention removed the offsets %d to %d before they were read; files that began there are "
+            "lost here, send them again",
+            claim.partition,
+            claim.committed,
+            claim.low - 1,
+        )
+    offset = max(claim.committed, claim.low)
+    if known is not None:
+        return Start(offset, max(known.below, offset), frozenset(known.offsets))
+    if claim.metadata:
+        log.warning(
+            "partition %d: the commit at %d carries metadata that this openmsi cannot use; files above it may be "
+            "handled once more",
+            claim.partition,
+            claim.committed,
+        )
+    return Start(offset, offset, frozenset())
 
 
 class Watermark:

@@ -73,7 +73,7 @@ def test_the_metadata_of_a_topic_that_was_made_anew_says_nothing() -> None:
     mark.begin(5)
     mark.took(5)
     commit = mark.commit("old", frozenset({5})).commit
-    assert start_of(Claim(0, commit.offset, commit.metadata, 0, 9), "new", 0) == Start(0, 0, frozenset())
+    assert start_of(Claim(0, commit.offset, commit.metadata, 0, 9), "new", 7) == Start(0, 0, frozenset())
     assert start_of(Claim(0, commit.offset, commit.metadata, 0, 9), "old", 0).is_finished(5)
 
 
@@ -118,3 +118,21 @@ def test_outcomes_of_a_partition_that_was_taken_away_are_left_out() -> None:
     dead = Assignment(0, mark, 1, alive=False)
     planned = checkpoints.plan([Ended(Outcome(What.DONE), ((dead, 0),), Span())], [], "id")
     assert planned == checkpoints.Checkpoint((), (), ())
+
+
+def test_what_retention_removed_is_said_and_reading_goes_on_with_what_is_left(caplog) -> None:
+    mark = Watermark(0, Start(0, 0, frozenset()))
+    for offset in (3, 5, 9):
+        mark.begin(offset)
+        mark.took(offset)
+    commit = mark.commit("id", frozenset({5})).commit
+    start = start_of(Claim(0, commit.offset, commit.metadata, 4, 20), "id", 0)
+    assert (commit.offset, start.offset) == (3, 4)
+    assert start.is_finished(5)
+    assert not start.is_finished(9)
+    assert "offsets 3 to 3" in caplog.text
+
+
+def test_metadata_that_cannot_be_used_is_said_once_and_changes_nothing_else(caplog) -> None:
+    assert start_of(Claim(0, 5, "somebody else's", 0, 9), "id", 0) == Start(5, 5, frozenset())
+    assert "metadata" in caplog.text
