@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 @click.option("--from", "start", metavar="WHERE", help="Where a group without commits begins: beginning or end.")
 @click.option("--until-caught-up", is_flag=True, default=None, help="End at the present end of the topic.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
+@click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
 @settings_choices
 @verbosity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,7 +52,10 @@ class TopicConsumer:
         listener: Listener,
         *,
         connect: float = CONNECT_SECONDS,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_stopping = is_stopping
+        self._is_closing = False
         self._options = options
         self._topic = topic
         self._group = group
@@ -79,8 +82,14 @@ class TopicConsumer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_closing = True
         self.client.close()
         self._consumer = None
+
+    @property
+    def topic(self) -> str:
+        """The topic that is read."""
+        return self._topic
 
     @property
     def client(self) -> Consumer:
@@ -92,7 +101,7 @@ class TopicConsumer:
     def poll(self, timeout: float) -> Record | None:
         """The next record, or None after ``timeout`` seconds. Calls the listener. Raises BrokerError, TopicError."""
         message = self.client.poll(timeout)
-        if self._failure is not None:
+        if self._failure is not None and not self._is_stopping():
             failure, self._failure = self._failure, None
             raise failure
         self._watch.raise_if_refused()
@@ -154,6 +163,8 @@ class TopicConsumer:
         raise translated(error, self._options, where if message.partition() is not None else self._topic)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._is_closing:  # closing serves an assignment that was on its way; whoever is left gets it next
+            return
         try:
             claims = self._claims(consumer, partitions)
             starts = self._listener.assigned(claims)
@@ -184,17 +195,17 @@ class TopicConsumer:
         asked = [TopicPartition(self._topic, each.partition) for each in partitions]
         while True:
             try:
-                answered: list[TopicPartition] = consumer.committed(asked, timeout=5)
+                answered: list[TopicPartition] = consumer.committed(asked, timeout=2)
             except KafkaException as error:
                 reason = error.args[0]
             else:
                 reason = next((each.error for each in answered if each.error is not None), None)
                 if reason is None:
                     return answered
-            if time.monotonic() >= ends:
+            if time.monotonic() >= ends or self._is_stopping():
                 raise BrokerUnreachable(
-                    f"the commits of group {self._group} on {self._topic} did not come within "
-                    f"{_TAKEOVER_SECONDS:g} s ({reason.str()}); a run never starts from anywhere else"
+                    f"the commits of group {self._group} on {self._topic} did not come in time "
+                    f"({reason.str()}); a run never starts from anywhere else"
                 )
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -127,6 +127,7 @@ class ClientWatch:
         self._options = options
         self._what = what
         self._refusal: OpenmsiError | None = None
+        self.is_connected = False  # until then whoever connects says what went wrong
         self._heard = _ToOurLog()
         self._last = ""
         self._said = 0.0
@@ -145,7 +146,9 @@ class ClientWatch:
         self._last = _short(error.str())
         if error.fatal():
             self._refusal = self._refusal or BrokerError(f"the client cannot go on: {error.str()}")
-        if time.monotonic() - self._said > 30:  # it repeats itself several times a second while a broker is away
+        if (
+            self.is_connected and time.monotonic() - self._said > 30
+        ):  # it repeats itself several times a second while a broker is away
             self._said = time.monotonic()
             log.warning("%s", ours)
 
@@ -184,12 +187,15 @@ def metadata(client: object, watch: ClientWatch, topic: str | None, seconds: flo
     asked: Any = client
     while True:
         try:
-            return asked.list_topics(topic, timeout=1.0) if topic else asked.list_topics(timeout=1.0)
+            answer = asked.list_topics(topic, timeout=1.0) if topic else asked.list_topics(timeout=1.0)
         except KafkaException as error:
             asked.poll(0.1)  # serves error_cb, which alone knows about refusals
             watch.raise_if_refused()
             if time.monotonic() >= ends:
                 raise watch.silence(error.args[0].str()) from error
+        else:
+            watch.is_connected = True
+            return answer
 
 
 def _nearest(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -60,6 +60,7 @@ class RunSettings(_Table):
     spool_limit: Bytes = Field(default=10 * 1024**3, ge=64 * 1024 * 1024)
     incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
     breaker: int = Field(default=20, ge=0)
+    delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     hooks: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -14,7 +15,7 @@ from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.paths import wanted
 from openmsi_core.files.spool import Spool
 from openmsi_core.kafka import admin
-from openmsi_core.kafka.checkpoint import AtLeastOnce
+from openmsi_core.kafka.checkpoint import AtLeastOnce, ExactlyOnce
 from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import CONNECT_SECONDS
 from openmsi_core.model import Claim, FileVersion, PluginFacts
@@ -30,6 +31,8 @@ from openmsi_core.settings import RunSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.signals import signals_set
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,8 @@ def run_plugin(
             observers.checkpoint(counts)
 
         stream = _stream(settings, run, intake, workers, told, spool.folder, stopping=stopping)
-        source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream))
-        store = stack.enter_context(AtLeastOnce(kafka, source))
+        source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream, is_stopping=stopping.is_set))
+        store = stack.enter_context(_store(settings, kafka, source))
         still_open = stream.run(source, store, settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
 
@@ -120,6 +123,16 @@ def _stream(
         announce=told,
         stopping=stopping,
     )
+
+
+def _store(
+    settings: RunSettings, kafka: Mapping[str, str], source: TopicConsumer
+) -> AbstractContextManager[AtLeastOnce | ExactlyOnce]:
+    """Where checkpoints go; what is not promised is said at the start."""
+    if settings.delivery == "exactly-once":
+        return ExactlyOnce(kafka, source)
+    log.info("delivery is at-least-once: a kill may publish the results of the last second twice")
+    return AtLeastOnce(kafka, source)
 
 
 def _limits(settings: RunSettings) -> Limits:
