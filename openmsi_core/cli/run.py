@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openmsi_core.cli.common import settings_choices, verbosity
-from openmsi_core.cli.options import PluginCommand, plugin_flags
+from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     from openmsi_core.wiring import run_plugin
 
     chosen = run_settings(settings, name, _named(given))
+    refuse_plain_secrets(settings, name, chosen.plugin)
     values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
     with reporter("done", quiet=quiet or not _is_terminal()) as progress:
 

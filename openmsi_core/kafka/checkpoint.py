@@ -1,10 +1,10 @@
-"""Where outcomes become durable in Kafka."""
+"""Where outcomes become durable in Kafka when there are no transactions: at least once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -12,7 +12,10 @@ from openmsi_core.errors import OpenmsiError
 from openmsi_core.kafka import config
 from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import ClientWatch, made, translated, unreachable
+from openmsi_core.kafka.patience import Patience, never
 from openmsi_core.model import Commit, Outgoing
+
+_WRITE_SECONDS = 60.0
 
 
 class AtLeastOnce:
@@ -21,52 +24,103 @@ class AtLeastOnce:
     A kill between the two publishes the outcomes once more at the next start; never is one lost.
     """
 
-    def __init__(self, options: Mapping[str, str], consumer: TopicConsumer) -> None:
+    def __init__(
+        self, options: Mapping[str, str], consumer: TopicConsumer, *, is_stopping: Callable[[], bool] = never
+    ) -> None:
         self._options = options
         self._consumer = consumer
+        self._is_stopping = is_stopping
         self._watch = ClientWatch(options)
         self._producer: Producer | None = None
+        self._is_open = False
 
     def __enter__(self) -> Self:
-        self._producer = made(Producer, self._watch.configured(config.outcome_producer(self._options)))
+        self._is_open = True
+        self._ready()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None and len(producer):
-            producer.purge()  # not acknowledged, so not committed: it is published again at the next start
-            producer.flush(1.0)
+        self._is_open = False
+        self._discard()
 
     def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
-        """Produce, wait for every acknowledgement, commit. Raises BrokerError, TopicError, RightMissing."""
-        producer = self._producer
-        if producer is None:
-            raise RuntimeError("AtLeastOnce is used outside its `with`")
-        failures: list[OpenmsiError] = []
+        """Produce, wait for every acknowledgement, commit; blocks for up to 60 s, 4 s when we are stopping.
 
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failures.append(translated(error, self._options, message.topic() or ""))
-
-        for each in outgoing:
-            self._produce(producer, each, delivered)
-        left = producer.flush(60.0)
-        self._watch.raise_if_refused()
-        if failures:
-            raise failures[0]
-        if left:
-            raise unreachable(self._options, f"{left} outcomes were not acknowledged within 60 s")
+        Raises BrokerError, TopicError, RightMissing, NotDelivered.
+        """
+        producer, patience = self._ready(), Patience(_WRITE_SECONDS, self._is_stopping)
+        acknowledged = Acknowledged(self._options)
+        try:
+            acknowledged.produce(producer, outgoing, patience)
+            self._wait(producer, patience)
+            acknowledged.raise_if_failed()
+        except BaseException:
+            self._discard()  # else what is queued would be sent beside the same outcomes of the next try
+            raise
         self._consumer.commit(commits)
 
-    def _produce(self, producer: Producer, each: Outgoing, delivered: Any) -> None:
+    def _wait(self, producer: Producer, patience: Patience) -> None:
+        while len(producer):
+            if not patience.left:
+                raise unreachable(self._options, f"{len(producer)} outcomes were not acknowledged in time")
+            producer.flush(patience.slice)
+            self._watch.raise_if_refused()
+
+    def _ready(self) -> Producer:
+        if not self._is_open:
+            raise RuntimeError("AtLeastOnce is used outside its `with`")
+        if self._producer is None:
+            self._watch = ClientWatch(self._options)
+            self._producer = made(Producer, self._watch.configured(config.outcome_producer(self._options)))
+            self._watch.connected = True  # the consumer beside it has reached the broker
+        return self._producer
+
+    def _discard(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            end(producer)
+
+
+class Acknowledged:
+    """The records of one checkpoint on their way: which of them the broker refused."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options = options
+        self._failures: list[OpenmsiError] = []
+
+    def produce(self, producer: Producer, outgoing: Sequence[Outgoing], patience: Patience) -> None:
+        """Queue all of them, waiting while the client's queue is full. Raises BrokerError, NotDelivered."""
+        for each in outgoing:
+            self._produce(producer, each, patience)
+
+    def raise_if_failed(self) -> None:
+        """Raise the first failure that the broker reported."""
+        if self._failures:
+            raise self._failures[0]
+
+    def _produce(self, producer: Producer, each: Outgoing, patience: Patience) -> None:
         while True:
             try:
-                producer.produce(each.topic, each.value, each.key, on_delivery=delivered)
+                producer.produce(each.topic, each.value, each.key, on_delivery=self._delivered)
             except BufferError:
-                producer.poll(0.1)
+                if not patience.left:
+                    raise unreachable(self._options, "outcomes wait in a full queue") from None
+                producer.poll(patience.slice)
             except KafkaException as error:
                 raise translated(error.args[0], self._options, each.topic) from error
             else:
                 return
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failures.append(translated(error, self._options, message.topic() or ""))
+
+
+def end(producer: Producer) -> None:
+    """Let go of a producer and of everything that it has not sent."""
+    if len(producer):
+        producer.purge()
+        producer.flush(1.0)
+    producer.close()

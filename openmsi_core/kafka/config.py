@@ -50,15 +50,12 @@ _REFUSED = {
     "auto.offset.reset": "it is always error: where reading begins is decided on assignment (--from)",
     "group.id": "the group is the name of the run (--group)",
     "group.instance.id": "openmsi hands partitions back when it stops; a static member would keep them",
-    "enable.partition.eof": "openmsi needs it to know where it stands",
     "enabled_events": "openmsi listens to the client's errors itself",
     "log.queue": "openmsi reads the client's log itself",
     "opaque": "it is code, not text",
     "interceptors": "it is code, not text",
     "default_topic_conf": "it is code, not text",
 }
-
-_NO_TOPICS: ClientSettings = {"allow.auto.create.topics": False}  # else asking for a misspelt topic would create it
 
 _SERVER_SIDE = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
 
@@ -103,7 +100,10 @@ def checked(options: Options) -> dict[str, str]:
             raise SettingsError(f"Kafka option {written} cannot be set: {reason}. Remove it")
         named[name] = str(value)
     if not named.get("bootstrap.servers", "").strip():
-        raise SettingsError("no Kafka broker is named: give --broker HOST:PORT, or bootstrap.servers under [kafka]")
+        raise SettingsError(
+            "no Kafka broker is named: give --broker HOST:PORT, set OPENMSI_BROKER, or write bootstrap.servers under "
+            "[kafka] in openmsi.toml"
+        )
     return named
 
 
@@ -138,7 +138,6 @@ def upload_producer(options: Options, *, chunk: int) -> ClientSettings:
             "message.timeout.ms": 0,
             "compression.type": "none",
             "message.max.bytes": max(1_000_000, least),
-            **_NO_TOPICS,
         },
         user,
         {"enable.idempotence": True, "acks": "all", **_NO_NEW_TOPICS},
@@ -188,6 +187,12 @@ def consumer(options: Options, group: str) -> ClientSettings:
     return _merged(defaults, user, _reading_fixed() | {"group.id": group})
 
 
+def is_cooperative(settings: ClientSettings) -> bool:
+    """True when partitions come and go one by one; False when a rebalance takes all of them away first."""
+    strategy = str(settings.get("partition.assignment.strategy", "cooperative"))
+    return strategy.startswith("cooperative")
+
+
 def reader(options: Options) -> ClientSettings:
     """For looking at a topic: assigns partitions, joins no group and commits nothing. Raises SettingsError."""
     user = checked(options)
@@ -208,7 +213,7 @@ def _outcome_defaults() -> ClientSettings:
         "queue.buffering.max.kbytes": 32_768,
         "compression.type": "none",
         "message.max.bytes": 1_000_000,
-        **_NO_TOPICS,
+        **_NO_NEW_TOPICS,
     }
 
 
@@ -229,7 +234,6 @@ def _reading_fixed() -> ClientSettings:
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
-        "enable.partition.eof": True,  # only its offset tells how far a partition is past transaction markers
     }
 
 

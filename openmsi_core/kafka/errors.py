@@ -1,8 +1,16 @@
-"""From Kafka's errors to ours: one clear sentence each, with the broker, the topic and what to do."""
+"""librdkafka's errors as ours: what happened, where, what to do.
+
+Wrong passwords, wrong certificates and wrong protocols reach nobody but `error_cb`: librdkafka tries again for ever
+and fills standard error. `ClientWatch` takes both over.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -13,150 +21,243 @@ from openmsi_core.errors import (
     NotDelivered,
     OpenmsiError,
     RightMissing,
+    SettingsError,
     TopicError,
 )
+from openmsi_core.kafka.config import ClientSettings, bootstrap, suggestion
 
-_UNKNOWN_TOPIC = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError.UNKNOWN_TOPIC_ID,
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 15.0
+_QUIET_SECONDS = 30.0
+_PATIENCE_SECONDS = 30.0
+_FORGET_SECONDS = 25.0  # librdkafka tries again after 10 s at the latest, so what is silent for longer has passed
+_HANG_UPS = 3
+
+_DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the topic {what}: READ for a run, WRITE for a sender",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the group {what}: READ",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "the transactional id {what}: WRITE on the prefix openmsi-",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the cluster: IDEMPOTENT_WRITE, or CREATE for new topics",
 }
-_REFUSED = {
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-    KafkaError._SSL,
-    KafkaError.ILLEGAL_SASL_STATE,
-    KafkaError.UNSUPPORTED_SASL_MECHANISM,
-}
-_UNREACHABLE = {
-    KafkaError._TRANSPORT,
+_REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
+_UNKNOWN_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_NO_ANSWER = {
     KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TIMED_OUT,
-    KafkaError._TIMED_OUT_QUEUE,
-    KafkaError._MSG_TIMED_OUT,
+    KafkaError._TRANSPORT,
     KafkaError._RESOLVE,
-    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,
+    KafkaError._MSG_TIMED_OUT,
+    KafkaError._WAIT_COORD,
 }
-_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
-_REBALANCED = {
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.FENCED_INSTANCE_ID,
-    KafkaError.STALE_MEMBER_EPOCH,
-    KafkaError.FENCED_MEMBER_EPOCH,
-    KafkaError._ASSIGNMENT_LOST,
-}
+_PROTOCOL_HINTS = re.compile(
+    r"connecting to a SSL listener|SSL handshake failed|connecting to a PLAINTEXT broker", re.IGNORECASE
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """What an error message names: the brokers as the user wrote them, topic, group, and the right that is used."""
-
-    broker: str
-    topic: str = ""
-    group: str = ""
-    right: str = ""
-
-
-def kafka_error(error: KafkaException | KafkaError) -> KafkaError:
-    """The KafkaError that an exception carries."""
-    if isinstance(error, KafkaError):
-        return error
-    inner = error.args[0]
-    return inner if isinstance(inner, KafkaError) else KafkaError(KafkaError._FAIL, str(inner))
-
-
-def lost_to_rebalance(error: KafkaError) -> bool:
-    """True for a commit that came too late: its partitions are, or are becoming, somebody else's."""
-    return error.code() in _REBALANCED
-
-
-def is_refusal(error: KafkaError) -> bool:
-    """True when the broker answers and does not want us: credentials or certificate."""
-    return error.code() in _REFUSED
-
-
-def is_unreachable(error: KafkaError) -> bool:
-    """True when nobody answered in time."""
-    return error.code() in _UNREACHABLE
-
-
-def is_missing_topic(error: KafkaError) -> bool:
-    """True when the broker does not know the topic."""
-    return error.code() in _UNKNOWN_TOPIC
-
-
-def missing_topic(topic: str, broker: str) -> TopicError:
-    """What to say when a topic is not there."""
-    return TopicError(
-        f"topic {topic} does not exist on {broker} (or this account may not see it): "
-        f"create it with `openmsi topics create {topic} --partitions 4`"
-    )
-
-
-def translated(error: KafkaException | KafkaError, where: Where) -> OpenmsiError:
-    """Our error for Kafka's: its class says what happens next, its text what, where and what to do."""
-    found = kafka_error(error)
-    code, at = found.code(), f"Kafka at {where.broker}"
+def translated(error: KafkaError, options: Mapping[str, str], what: str = "") -> OpenmsiError:
+    """Our error for librdkafka's; ``what`` is the topic or group that it concerns."""
+    code, address = error.code(), bootstrap(options)
+    if code in _DENIED:
+        return RightMissing(
+            f"the broker {address} denies {_user(options)} a right on {_DENIED[code].format(what=what or '?')}. "
+            "Ask its administrator for that right."
+        )
+    if code in _REFUSED or _PROTOCOL_HINTS.search(error.str()):
+        return _refusal(error, options)
     if code in _UNKNOWN_TOPIC:
-        return missing_topic(where.topic or "?", where.broker)
-    if (missing := _missing_right(found, where)) is not None:
-        return missing
-    if code in _REFUSED:
-        return refused(found, where.broker)
-    if code in _TOO_LARGE:
+        return TopicError(
+            f"the topic {what} does not exist on {address}. Create it with "
+            f"`openmsi topics create {what} --partitions 4`, or correct the name."
+        )
+    if code in {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}:
         return NotDelivered(
-            f"a record is too large for topic {where.topic or '?'} on {where.broker} ({found.str()}): "
-            "raise the topic's max.message.bytes, or send smaller chunks"
+            f"a record is too large for the topic {what} on {address} ({_short(error.str())}). Raise the topic's "
+            "max.message.bytes, or send smaller records."
         )
-    if code in _UNREACHABLE:
-        return BrokerUnreachable(f"{at} did not answer in time ({found.str()}): is it running, is the address right?")
-    return BrokerError(f"{at} answered {found.name()}{_about(where)}: {found.str()}")
+    if code in _NO_ANSWER:
+        return unreachable(options, error.str())
+    return BrokerError(f"the broker {address} answered {error.name()} for {what or 'a request'}: {error.str()}")
 
 
-def refused(error: KafkaError, broker: str) -> BrokerRefused:
-    """The sentence for an account or a certificate that was refused."""
-    text = error.str()
-    if error.code() != KafkaError._SSL:
-        return BrokerRefused(
-            f"Kafka at {broker} refused the account: check sasl.username, sasl.password and sasl.mechanisms ({_tail(text)})"
-        )
-    if "verify" in text:
-        return BrokerRefused(
-            f"the certificate of Kafka at {broker} is not signed by whom we trust: check ssl.ca.location ({_tail(text)})"
-        )
-    return BrokerRefused(
-        f"no TLS connection to Kafka at {broker}: check security.protocol and the ssl.* options ({_tail(text)})"
+def unreachable(options: Mapping[str, str], reason: str = "") -> BrokerUnreachable:
+    """Nobody answers."""
+    detail = f" ({_short(reason)})" if reason else ""
+    return BrokerUnreachable(
+        f"no broker answers at {bootstrap(options)}{detail}. Check the address, the network, and that it is running."
     )
 
 
-def closed_early(broker: str, protocol: str) -> BrokerRefused:
-    """The sentence for a listener that hangs up before the first word: it speaks another protocol."""
-    other = "plain" if "SSL" in protocol.upper() else "TLS or SASL"
+def _refusal(error: KafkaError, options: Mapping[str, str]) -> BrokerRefused:
+    text, address = error.str(), bootstrap(options)
+    if error.code() in {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED} or "SASL" in text:
+        return BrokerRefused(
+            f"the broker {address} refuses {_user(options)}: {_short(text)}. Check sasl.username, sasl.password and "
+            "sasl.mechanism under [kafka]."
+        )
+    if "certificate verify failed" in text or "unable to get" in text:
+        return BrokerRefused(
+            f"the certificate of the broker {address} is not signed by an authority that we trust: {_short(text)}. "
+            "Set ssl.ca.location under [kafka] to the file of the right one."
+        )
+    return _mismatch(options, _short(text))
+
+
+def _mismatch(options: Mapping[str, str], reason: str) -> BrokerRefused:
     return BrokerRefused(
-        f"Kafka at {broker} takes the connection and closes it at once: is this a {other} port? "
-        f"security.protocol is {protocol} here"
+        f"the broker {bootstrap(options)} does not speak what we speak: {reason}. Check security.protocol under "
+        "[kafka]: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
     )
 
 
-def _missing_right(error: KafkaError, where: Where) -> RightMissing | None:
-    lacking = {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED: f"{where.right or 'DESCRIBE'} on topic {where.topic or '?'}",
-        KafkaError.GROUP_AUTHORIZATION_FAILED: f"READ on group {where.group or '?'}",
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "WRITE on transactional ids that begin with openmsi-",
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED: f"{where.right or 'IDEMPOTENT_WRITE'} on the cluster",
-    }.get(error.code())
-    if lacking is None:
-        return None
-    return RightMissing(f"this account lacks a right on Kafka at {where.broker}: {lacking}. Ask for it (an ACL)")
+def _user(options: Mapping[str, str]) -> str:
+    user = options.get("sasl.username")
+    return f"the user {user!r}" if user else "us"
 
 
-def _about(where: Where) -> str:
-    return f" about topic {where.topic}" if where.topic else ""
+def _short(text: str) -> str:
+    """librdkafka's text without the broker's internal name, thread and timing around it."""
+    text = re.sub(r"^\S+/(bootstrap|\d+): ", "", text)
+    text = re.sub(r"\((after \d+ms in state|install ca-certificates)[^)]*\)", "", text)
+    return " ".join(text.split()).rstrip(". ")[:300]
 
 
-def _tail(text: str) -> str:
-    """What librdkafka says behind the address of the broker."""
-    return text.split("/bootstrap: ")[-1].split(" (after ")[0].split(" (install ")[0]
+class _ToOurLog(logging.Handler):
+    """librdkafka's own log lines: at DEBUG, because what matters of them comes through `error_cb`.
+
+    All but one: a listener that hangs up on our first words, which only the log tells, speaks another protocol.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hang_ups = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        log.debug("librdkafka: %s", text)
+        if "Disconnected" in text:
+            self.hang_ups += 1
+
+
+class ClientWatch:
+    """Listens to one client: gives it `error_cb` and a logger, remembers why the broker refuses us.
+
+    Before the first answer a refusal counts at once. Later it must have lasted for 30 s: a broker that is restarted
+    may refuse a connection or two, and a run that worked must not end for that.
+    """
+
+    def __init__(
+        self, options: Mapping[str, str], what: str = "", *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.connected = False
+        self._options = options
+        self._what = what
+        self._clock = clock
+        self._final: OpenmsiError | None = None
+        self._refusal: OpenmsiError | None = None
+        self._refused_first = self._refused_last = 0.0
+        self._heard = _ToOurLog()
+        self._last = ""
+        self._said = -_QUIET_SECONDS
+
+    def configured(self, config: ClientSettings) -> dict[str, object]:
+        """``config`` with our listeners."""
+        logger = logging.Logger("librdkafka")
+        logger.addHandler(self._heard)
+        return {**config, "error_cb": self.on_error, "logger": logger}
+
+    def on_error(self, error: KafkaError) -> None:
+        """Called by librdkafka, in the thread that polls the client."""
+        ours, now = translated(error, self._options, self._what), self._clock()
+        if error.fatal():
+            self._final = self._final or BrokerError(f"the Kafka client cannot go on: {error.str()}. Start again.")
+        elif isinstance(ours, RightMissing):
+            self._final = ours
+        elif error.code() in _REFUSED:
+            if self._refusal is None or now - self._refused_last > _FORGET_SECONDS:
+                self._refused_first = now
+            self._refusal, self._refused_last = ours, now
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last:
+            self._last = _short(error.str())
+        if self.connected and now - self._said > _QUIET_SECONDS:  # it repeats itself while a broker is away
+            self._said = now
+            log.warning("%s", ours)
+
+    def raise_if_refused(self) -> None:
+        """Raises BrokerRefused, RightMissing or BrokerError when the broker will not have us."""
+        if self._final is not None:
+            raise self._final
+        if self._refusal is None:
+            return
+        if self.connected:
+            if self._clock() - self._refused_last > _FORGET_SECONDS:
+                self._refusal = None
+                return
+            if self._refused_last - self._refused_first < _PATIENCE_SECONDS:
+                return
+        raise self._refusal
+
+    def raise_if_hung_up(self) -> None:
+        """Raises BrokerRefused when a listener took several connections and closed each of them at once."""
+        if self._heard.hang_ups >= _HANG_UPS:
+            raise _mismatch(self._options, "it hangs up before it answers")
+
+    def silence(self, reason: str) -> BrokerError:
+        """What to raise when no answer came in time."""
+        return unreachable(self._options, self._last or reason)
+
+    @property
+    def last(self) -> str:
+        """What the client complained of last."""
+        return self._last
+
+
+Client = TypeVar("Client")
+
+
+def made(cls: Callable[[dict[str, object]], Client], config: dict[str, object]) -> Client:
+    """A new client. Raises SettingsError when librdkafka does not know an option or refuses its value."""
+    try:
+        return cls(config)
+    except KafkaException as error:
+        raise SettingsError(_wrong_option(error.args[0].str())) from error
+
+
+def _wrong_option(text: str) -> str:
+    """What is wrong with the options, with a suggestion for a misspelt one."""
+    unknown = re.search(r'No such configuration property: "([^"]+)"', text)
+    if unknown is not None:
+        name = unknown.group(1)
+        return f"there is no Kafka option {name}{suggestion(name) or '.'} Correct it under [kafka] or -X."
+    said = re.sub(r"^Failed to create (producer|consumer|admin client): ", "", " ".join(text.split()))
+    if said.count('"') % 2:  # librdkafka's own text lost one to confluent-kafka
+        said += '"'
+    return f"a Kafka option is wrong: {said.rstrip('.')}. Correct it under [kafka] or -X."
+
+
+def metadata(client: object, watch: ClientWatch, topic: str | None, seconds: float) -> Any:
+    """The cluster's metadata, asked for until it comes. Raises BrokerError within ``seconds``; refusals sooner."""
+    ends, patience = time.monotonic() + seconds, 1.0
+    asked: Any = client
+    while True:
+        wait = max(0.1, min(patience, ends - time.monotonic()))
+        try:
+            answer = asked.list_topics(topic, timeout=wait) if topic else asked.list_topics(timeout=wait)
+        except KafkaException as error:
+            failure = error.args[0]
+        else:
+            failure = answer.topics[topic].error if topic else None
+            if failure is None or not _passes(failure):
+                watch.connected = True
+                return answer
+        asked.poll(0.1)  # serves error_cb and the log, which alone know about refusals
+        watch.raise_if_refused()
+        watch.raise_if_hung_up()
+        if time.monotonic() >= ends:
+            raise watch.silence(failure.str())
+        patience = min(8.0, patience * 2)  # a broker far away may need more than a second
+
+
+def _passes(error: KafkaError) -> bool:
+    """True for what a topic is while its leader is chosen."""
+    return error.code() in {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}

@@ -6,6 +6,7 @@ Nothing is converted that was not written as a number, a truth or a text: a `wor
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from openmsi_core.files.paths import wanted
+from openmsi_core.model import RelativePath
 from openmsi_core.settings.units import bytes_of, seconds_of
 
 HIDDEN = "(hidden)"
@@ -23,6 +26,7 @@ _SECRET = re.compile(
     r"(access|api|private)[._-]?key",
     re.IGNORECASE,
 )
+_ANY_PATH = RelativePath(("any",))
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 
 
@@ -43,10 +47,21 @@ def _folder(value: object) -> object:
     return value
 
 
-def _globs(value: object) -> object:
-    if isinstance(value, str):
-        raise ValueError(f'a list of patterns is needed, as in ["{value}"]')
-    return tuple(value) if isinstance(value, list) else value
+def _list(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, tuple):
+        raise ValueError(f"a list is needed, as in [{json.dumps(str(value))}]")  # noqa: TRY004 - what pydantic reports
+    return value
+
+
+def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in value:
+        try:
+            wanted(_ANY_PATH, (pattern,), ())
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no pattern: {error}") from error
+    return value
 
 
 def _topic(value: str) -> str:
@@ -58,7 +73,8 @@ def _topic(value: str) -> str:
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
-Globs = Annotated[tuple[str, ...], BeforeValidator(_globs)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
+Globs = Annotated[Names, AfterValidator(_patterns)]
 Topic = Annotated[str, AfterValidator(_topic)]
 
 
@@ -120,7 +136,7 @@ class RunSettings(_Table):
     spool_limit: Bytes = Field(default=10 * 1024**3, ge=64 * 1024 * 1024)
     incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
     breaker: int = Field(default=20, ge=0)
-    hooks: Globs = ()
+    hooks: Names = ()
     options: Mapping[str, Any] = Field(default={}, repr=False)
 
     @model_validator(mode="before")
