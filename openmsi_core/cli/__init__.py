@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(text: str, code: int) -> int:
     from openmsi_core.model import shown
 
-    click.echo(f"openmsi: {shown(text)}", err=True)
+    # a report of several problems has a line for each; nothing else in a line may move the cursor
+    click.echo("\n".join(shown(line) for line in f"openmsi: {text}".split("\n")), err=True)
     return code
 
 

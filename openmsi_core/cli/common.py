@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from openmsi_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from openmsi_core.settings import Settings
 
 Command = Callable[..., Any]
 
@@ -21,15 +24,15 @@ def settings_choices(command: Command) -> Command:
     @click.option("--broker", metavar="HOST:PORT", help="The Kafka broker; or OPENMSI_BROKER, or the configuration.")
     @click.option("-X", "extra", metavar="KEY=VALUE", multiple=True, help="Any librdkafka option; may be repeated.")
     @functools.wraps(command)
-    def wrapped(*args: Any, config: Path | None, broker: str | None, extra: tuple[str, ...], **more: Any) -> Any:
-        from openmsi_core.settings import load
+    def with_settings(*args: Any, config: Path | None, broker: str | None, extra: tuple[str, ...], **more: Any) -> Any:
+        from openmsi_core.settings import broker_address, load
 
         given = dict(_pair(text) for text in extra)
         if broker is not None:
-            given["bootstrap.servers"] = _checked(broker)
+            given["bootstrap.servers"] = broker_address(broker, "--broker")
         return command(*args, settings=load(config, kafka=given), **more)
 
-    return wrapped
+    return with_settings
 
 
 def kafka_choices(command: Command) -> Command:
@@ -37,38 +40,33 @@ def kafka_choices(command: Command) -> Command:
 
     @settings_choices
     @functools.wraps(command)
-    def wrapped(*args: Any, settings: Any, **more: Any) -> Any:
+    def with_kafka(*args: Any, settings: Settings, **more: Any) -> Any:
         return command(*args, kafka=dict(settings.kafka), **more)
 
-    return wrapped
+    return with_kafka
 
 
 def verbosity(command: Command) -> Command:
-    """Adds -q, -v and --json-logs, configures logging, passes ``quiet``."""
+    """Adds -q, -v and --json-logs, configures logging; passes ``quiet``: no progress, no summary.
+
+    Nothing but JSON goes between lines of JSON, so --json-logs is quiet too.
+    """
 
     @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
     @click.option("-v", "--verbose", is_flag=True, help="Say everything.")
     @click.option("--json-logs", is_flag=True, help="Log as one JSON object a line.")
     @functools.wraps(command)
-    def wrapped(*args: Any, quiet: bool, verbose: bool, json_logs: bool, **more: Any) -> Any:
+    def with_logging(*args: Any, quiet: bool, verbose: bool, json_logs: bool, **more: Any) -> Any:
         from openmsi_core.observe.logs import configure
 
         configure(-1 if quiet else int(verbose), as_json=json_logs)
-        return command(*args, quiet=quiet, **more)
+        return command(*args, quiet=quiet or json_logs, **more)
 
-    return wrapped
+    return with_logging
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals or not name:
+    if not equals or not name.strip():
         raise SettingsError(f"-X {text!r} is not KEY=VALUE, as in -X security.protocol=SSL")
     return name.strip(), value
-
-
-def _checked(broker: str) -> str:
-    for address in broker.split(","):
-        host, colon, port = address.strip().rpartition(":")
-        if not colon or not host or not port.isdigit():
-            raise SettingsError(f"--broker {broker!r} is not HOST:PORT, as in broker.lab:9092")
-    return broker

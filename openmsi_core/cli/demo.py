@@ -37,12 +37,12 @@ def demo(folder: Path | None) -> None:
     with embedded() as broker:
         _say(f"A broker runs at {broker.address} ({PROMISES_NOT})")
         _journey(broker.address, incoming, outgoing)
+    if _files(incoming) != _files(outgoing):
+        raise OpenmsiError(f"the files in {outgoing} are not those in {incoming}; please report this")
     _say("What happened:")
     click.echo(f"  files sent      {len(_files(incoming))}  {incoming}")
     click.echo(f"  files received  {len(_files(outgoing))}  {outgoing}   (equal, byte for byte)")
     _say("Where to look next: `openmsi plugins` lists what can be run; docs/tutorial.md goes on from here.")
-    if not _are_equal(incoming, outgoing):
-        raise OpenmsiError(f"the files in {outgoing} are not those in {incoming}; please report this")
 
 
 def _journey(address: str, incoming: Path, outgoing: Path) -> None:
@@ -88,10 +88,6 @@ def _files(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and ".openmsi" not in path.parts
     }
-
-
-def _are_equal(incoming: Path, outgoing: Path) -> bool:
-    return _files(incoming) == _files(outgoing)
 
 
 def _say(text: str) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openmsi_core.errors import OpenmsiError
+from openmsi_core.errors import OpenmsiError, SettingsError
 
 if TYPE_CHECKING:
     from openmsi_core.plugins.options import Flag
+    from openmsi_core.settings import Settings
 
 _METAVARS = {"int": "INTEGER", "float": "NUMBER", "path": "PATH", "text": "TEXT"}
 
@@ -45,6 +46,21 @@ def plugin_params(plugin: str) -> list[click.Option]:
     from openmsi_core.plugins.options import flags_of
 
     return [_option(flag) for flag in flags_of(options_of(plugin)) if flag.is_on_command_line]
+
+
+def refuse_plain_secrets(settings: Settings, run: str, plugin: str) -> None:
+    """Raises SettingsError when a secret option of ``plugin`` stands in the configuration file itself. PluginError."""
+    from openmsi_core.plugins.loader import options_of
+    from openmsi_core.plugins.options import flags_of
+
+    for flag in flags_of(options_of(plugin)):
+        for key in {flag.name, flag.field} if flag.is_secret else ():
+            origin = settings.origins.get(("run", run, "options", key))
+            if origin is not None and origin.literal:
+                raise SettingsError(
+                    f"{origin.where}: {key} is a secret and stands in the file as it is. Write ${{VARIABLE}} or "
+                    "${file:PATH} instead, and keep the secret there."
+                )
 
 
 def plugin_named(command: click.Command, arguments: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openmsi_core.cli.common import settings_choices, verbosity
-from openmsi_core.cli.options import PluginCommand, plugin_flags
+from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     from openmsi_core.wiring import run_plugin
 
     chosen = run_settings(settings, name, _named(given))
+    refuse_plain_secrets(settings, name, chosen.plugin)
     values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
     with reporter("done", quiet=quiet or not _is_terminal()) as progress:
 
@@ -82,7 +83,8 @@ def _say(facts: RunFacts, ended: Ended) -> None:
     if outcome.what.is_letter:
         log.warning("%s: %s (dead letter in %s)", text, outcome.reason, facts.letters_topic)
     else:
-        log.info("%s%s", text, f": {outcome.reason}" if outcome.reason else "")
+        level = logging.DEBUG if outcome.what == "not-wanted" else logging.INFO
+        log.log(level, "%s%s", text, f": {outcome.reason}" if outcome.reason else "")
 
 
 def _letters(count: int) -> str:

@@ -142,6 +142,11 @@ def connected(options: Mapping[str, str], seconds: float = CONNECT_SECONDS) -> A
     return Admin(options, client, watch)
 
 
+def check_options(options: Mapping[str, str]) -> None:
+    """Let librdkafka itself look at the options; no broker needs to answer. Raises SettingsError."""
+    made(_client, ClientWatch(options).configured(config.admin(options)))
+
+
 def _client(settings: dict[str, object]) -> AdminClient:
     plain: Any = settings
     return AdminClient(plain)

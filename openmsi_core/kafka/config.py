@@ -100,7 +100,10 @@ def checked(options: Options) -> dict[str, str]:
             raise SettingsError(f"Kafka option {written} cannot be set: {reason}. Remove it")
         named[name] = str(value)
     if not named.get("bootstrap.servers", "").strip():
-        raise SettingsError("no Kafka broker is named: give --broker HOST:PORT, or bootstrap.servers under [kafka]")
+        raise SettingsError(
+            "no Kafka broker is named: give --broker HOST:PORT, set OPENMSI_BROKER, or write bootstrap.servers under "
+            "[kafka] in openmsi.toml"
+        )
     return named
 
 
@@ -184,6 +187,12 @@ def consumer(options: Options, group: str) -> ClientSettings:
     return _merged(defaults, user, _reading_fixed() | {"group.id": group})
 
 
+def is_cooperative(settings: ClientSettings) -> bool:
+    """True when partitions come and go one by one; False when a rebalance takes all of them away first."""
+    strategy = str(settings.get("partition.assignment.strategy", "cooperative"))
+    return strategy.startswith("cooperative")
+
+
 def reader(options: Options) -> ClientSettings:
     """For looking at a topic: assigns partitions, joins no group and commits nothing. Raises SettingsError."""
     user = checked(options)
@@ -204,6 +213,7 @@ def _outcome_defaults() -> ClientSettings:
         "queue.buffering.max.kbytes": 32_768,
         "compression.type": "none",
         "message.max.bytes": 1_000_000,
+        **_NO_NEW_TOPICS,
     }
 
 

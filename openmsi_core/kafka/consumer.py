@@ -10,9 +10,10 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from openmsi_core.errors import BrokerUnreachable
+from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
 from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, made, translated
+from openmsi_core.kafka.patience import never
 from openmsi_core.kafka.producer import partitions_of
 from openmsi_core.model import Claim, Commit, Position, Record
 from openmsi_core.ports import Listener
@@ -27,6 +28,7 @@ _NOT_OURS_NOW = {
     KafkaError.FENCED_INSTANCE_ID,
     KafkaError.STALE_MEMBER_EPOCH,
 }
+_CUT_OFF = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 _PASSING = {
     KafkaError._PARTITION_EOF,
     KafkaError._ALL_BROKERS_DOWN,
@@ -40,8 +42,9 @@ _PASSING = {
 class TopicConsumer:
     """The RecordSource of one run. `__enter__` connects and subscribes; one thread calls it.
 
-    On assignment the commits are read with their metadata, which the assignment itself does not carry. Raises
-    SettingsError, TopicError, BrokerError.
+    On assignment the commits are read with their metadata, which the assignment itself does not carry. While the
+    transaction of a killed member is open that waits for up to 60 s, or until ``is_stopping`` says yes.
+    Raises SettingsError, TopicError, BrokerError.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class TopicConsumer:
         listener: Listener,
         *,
         connect: float = CONNECT_SECONDS,
-        is_stopping: Callable[[], bool] = lambda: False,
+        is_stopping: Callable[[], bool] = never,
     ) -> None:
         self._is_stopping = is_stopping
         self._is_closing = False
@@ -66,9 +69,12 @@ class TopicConsumer:
         self._paused = False
         self._starts: dict[int, int] = {}
         self._failure: BaseException | None = None
+        self._is_cooperative = True
 
     def __enter__(self) -> Self:
-        self._consumer = made(Consumer, self._watch.configured(config.consumer(self._options, self._group)))
+        settings = config.consumer(self._options, self._group)
+        self._is_cooperative = config.is_cooperative(settings)
+        self._consumer = made(Consumer, self._watch.configured(settings))
         try:
             partitions_of(self._consumer, self._watch, self._options, self._topic, self._connect)
         except BaseException:
@@ -85,11 +91,8 @@ class TopicConsumer:
         self._is_closing = True
         self.client.close()
         self._consumer = None
-
-    @property
-    def topic(self) -> str:
-        """The topic that is read."""
-        return self._topic
+        if self._failure is not None and error is None:
+            raise self._failure
 
     @property
     def client(self) -> Consumer:
@@ -98,10 +101,19 @@ class TopicConsumer:
             raise RuntimeError("TopicConsumer is used outside its `with`")
         return self._consumer
 
+    @property
+    def topic(self) -> str:
+        """The topic that is read."""
+        return self._topic
+
+    def committed(self) -> Sequence[TopicPartition]:
+        """The group's commits for the partitions that are ours, with their metadata. Raises BrokerError."""
+        return self._committed(self.client, self.client.assignment())
+
     def poll(self, timeout: float) -> Record | None:
         """The next record, or None after ``timeout`` seconds. Calls the listener. Raises BrokerError, TopicError."""
         message = self.client.poll(timeout)
-        if self._failure is not None and not self._is_stopping():
+        if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
         self._watch.raise_if_refused()
@@ -150,27 +162,34 @@ class TopicConsumer:
         if error.code() in _NOT_OURS_NOW:
             log.info("a commit came after a rebalance (%s): what it covers may be handled once more", error.name())
             return False
-        raise translated(error, self._options, self._group) from cause
+        what = self._topic if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED else self._group
+        raise translated(error, self._options, what) from cause
 
     def _judge(self, error: KafkaError, message: Message) -> None:
         """Raise what cannot pass by itself."""
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             log.warning("the group took our partitions away: nothing was polled for too long; we join it again")
-        if error.code() in _PASSING or (error.retriable() and not error.fatal()):
-            log.debug("%s: %s", error.name(), error.str())
-            return
-        where = f"{message.topic() or self._topic}[{message.partition()}] at offset {message.offset()}"
-        raise translated(error, self._options, where if message.partition() is not None else self._topic)
+        elif error.code() in _CUT_OFF:
+            raise BrokerError(
+                f"{self._topic}[{message.partition()}] has no offset {message.offset()} any more: retention was faster "
+                "than this run, or the topic was made anew. Start the run again: it says what is lost and goes on."
+            )
+        elif error.code() not in _PASSING and (error.fatal() or not error.retriable()):
+            group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+            raise translated(error, self._options, self._group if group else self._topic)
+        log.debug("%s: %s", error.name(), error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if self._is_closing:  # closing serves an assignment that was on its way; whoever is left gets it next
             return
         try:
             claims = self._claims(consumer, partitions)
+            if len(claims) < len(partitions):
+                return  # we are stopping: nobody polls again, so nothing is read of what librdkafka assigns now
             starts = self._listener.assigned(claims)
             self._starts |= starts
             placed = [TopicPartition(self._topic, each.partition, starts[each.partition]) for each in partitions]
-            if _is_cooperative(consumer):
+            if self._is_cooperative:
                 consumer.incremental_assign(placed)
             else:
                 consumer.assign(placed)
@@ -190,23 +209,27 @@ class TopicConsumer:
         return claims
 
     def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """The commits with their metadata. While the transaction of a killed member is open, this times out."""
+        """The commits with their metadata; none when we are stopping. An open transaction makes asking time out."""
         ends = time.monotonic() + _TAKEOVER_SECONDS
         asked = [TopicPartition(self._topic, each.partition) for each in partitions]
-        while True:
+        while not self._is_stopping():
             try:
-                answered: list[TopicPartition] = consumer.committed(asked, timeout=2)
+                answered: list[TopicPartition] = consumer.committed(asked, timeout=5)
             except KafkaException as error:
                 reason = error.args[0]
             else:
                 reason = next((each.error for each in answered if each.error is not None), None)
                 if reason is None:
                     return answered
-            if time.monotonic() >= ends or self._is_stopping():
+            denied = translated(reason, self._options, self._group)
+            if isinstance(denied, RightMissing):
+                raise denied
+            if time.monotonic() >= ends:
                 raise BrokerUnreachable(
-                    f"the commits of group {self._group} on {self._topic} did not come in time "
-                    f"({reason.str()}); a run never starts from anywhere else"
+                    f"the commits of group {self._group} on {self._topic} did not come within "
+                    f"{_TAKEOVER_SECONDS:g} s ({reason.str()}); a run never starts from anywhere else"
                 )
+        return []
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._give_up(consumer, partitions, self._listener.revoked)
@@ -216,17 +239,13 @@ class TopicConsumer:
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], tell: Any) -> None:
         try:
-            tell([each.partition for each in partitions])
-            if _is_cooperative(consumer):
+            tell([each.partition for each in partitions if each.partition in self._starts])
+            if self._is_cooperative:
                 consumer.incremental_unassign(partitions)
             else:
                 consumer.unassign()
         except Exception as error:  # noqa: BLE001 - librdkafka would swallow it; `poll` raises it
             self._failure = error
-
-
-def _is_cooperative(consumer: Consumer) -> bool:
-    return bool(consumer._rebalance_protocol() == "COOPERATIVE") if hasattr(consumer, "_rebalance_protocol") else True
 
 
 def record_of(message: Message) -> Record:

@@ -20,7 +20,9 @@ from confluent_kafka.admin import AdminClient
 from openmsi_core.errors import BrokerUnreachable, UsageError
 from openmsi_core.kafka.process import BrokerProcess, free_port
 
-PROMISES_NOT = "it keeps everything in memory and does not isolate transactions: a result may be seen twice after a crash"
+PROMISES_NOT = (
+    "it keeps everything in memory and does not isolate transactions: a result may be seen twice after a crash"
+)
 _START_SECONDS = 15.0
 
 

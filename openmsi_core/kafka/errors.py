@@ -18,6 +18,7 @@ from openmsi_core.errors import (
     BrokerError,
     BrokerRefused,
     BrokerUnreachable,
+    NotDelivered,
     OpenmsiError,
     RightMissing,
     SettingsError,
@@ -28,6 +29,10 @@ from openmsi_core.kafka.config import ClientSettings, bootstrap, suggestion
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0
+_QUIET_SECONDS = 30.0
+_PATIENCE_SECONDS = 30.0
+_FORGET_SECONDS = 25.0  # librdkafka tries again after 10 s at the latest, so what is silent for longer has passed
+_HANG_UPS = 3
 
 _DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the topic {what}: READ for a run, WRITE for a sender",
@@ -37,6 +42,14 @@ _DENIED = {
 }
 _REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
 _UNKNOWN_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_NO_ANSWER = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._MSG_TIMED_OUT,
+    KafkaError._WAIT_COORD,
+}
 _PROTOCOL_HINTS = re.compile(
     r"connecting to a SSL listener|SSL handshake failed|connecting to a PLAINTEXT broker", re.IGNORECASE
 )
@@ -57,7 +70,12 @@ def translated(error: KafkaError, options: Mapping[str, str], what: str = "") ->
             f"the topic {what} does not exist on {address}. Create it with "
             f"`openmsi topics create {what} --partitions 4`, or correct the name."
         )
-    if code in {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT}:
+    if code in {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}:
+        return NotDelivered(
+            f"a record is too large for the topic {what} on {address} ({_short(error.str())}). Raise the topic's "
+            "max.message.bytes, or send smaller records."
+        )
+    if code in _NO_ANSWER:
         return unreachable(options, error.str())
     return BrokerError(f"the broker {address} answered {error.name()} for {what or 'a request'}: {error.str()}")
 
@@ -98,39 +116,49 @@ def _user(options: Mapping[str, str]) -> str:
 
 
 def _short(text: str) -> str:
-    """librdkafka's text without the thread and timing around it."""
-    text = re.sub(r"\(after \d+ms in state [^)]*\)", "", text.split(": ", 1)[-1] if text.startswith("sasl") else text)
+    """librdkafka's text without the broker's internal name, thread and timing around it."""
+    text = re.sub(r"^\S+/(bootstrap|\d+): ", "", text)
+    text = re.sub(r"\((after \d+ms in state|install ca-certificates)[^)]*\)", "", text)
     return " ".join(text.split()).rstrip(". ")[:300]
 
 
 class _ToOurLog(logging.Handler):
     """librdkafka's own log lines: at DEBUG, because what matters of them comes through `error_cb`.
 
-    All but one: a broker that hangs up on our very first question, which only the log tells, expects TLS.
+    All but one: a listener that hangs up on our first words, which only the log tells, speaks another protocol.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.hang_up = ""
+        self.hang_ups = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         log.debug("librdkafka: %s", text)
-        if "Disconnected" in text and "APIVERSION_QUERY" in text:
-            self.hang_up = text
+        if "Disconnected" in text:
+            self.hang_ups += 1
 
 
 class ClientWatch:
-    """Listens to one client: gives it `error_cb` and a logger, remembers why the broker refuses us."""
+    """Listens to one client: gives it `error_cb` and a logger, remembers why the broker refuses us.
 
-    def __init__(self, options: Mapping[str, str], what: str = "") -> None:
+    Before the first answer a refusal counts at once. Later it must have lasted for 30 s: a broker that is restarted
+    may refuse a connection or two, and a run that worked must not end for that.
+    """
+
+    def __init__(
+        self, options: Mapping[str, str], what: str = "", *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.connected = False
         self._options = options
         self._what = what
+        self._clock = clock
+        self._final: OpenmsiError | None = None
         self._refusal: OpenmsiError | None = None
-        self.is_connected = False  # until then whoever connects says what went wrong
+        self._refused_first = self._refused_last = 0.0
         self._heard = _ToOurLog()
         self._last = ""
-        self._said = 0.0
+        self._said = -_QUIET_SECONDS
 
     def configured(self, config: ClientSettings) -> dict[str, object]:
         """``config`` with our listeners."""
@@ -140,27 +168,42 @@ class ClientWatch:
 
     def on_error(self, error: KafkaError) -> None:
         """Called by librdkafka, in the thread that polls the client."""
-        ours = translated(error, self._options, self._what)
-        if isinstance(ours, BrokerRefused | RightMissing):
-            self._refusal = ours
-        self._last = _short(error.str())
+        ours, now = translated(error, self._options, self._what), self._clock()
         if error.fatal():
-            self._refusal = self._refusal or BrokerError(f"the client cannot go on: {error.str()}")
-        if (
-            self.is_connected and time.monotonic() - self._said > 30
-        ):  # it repeats itself several times a second while a broker is away
-            self._said = time.monotonic()
+            self._final = self._final or BrokerError(f"the Kafka client cannot go on: {error.str()}. Start again.")
+        elif isinstance(ours, RightMissing):
+            self._final = ours
+        elif error.code() in _REFUSED:
+            if self._refusal is None or now - self._refused_last > _FORGET_SECONDS:
+                self._refused_first = now
+            self._refusal, self._refused_last = ours, now
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last:
+            self._last = _short(error.str())
+        if self.connected and now - self._said > _QUIET_SECONDS:  # it repeats itself while a broker is away
+            self._said = now
             log.warning("%s", ours)
 
     def raise_if_refused(self) -> None:
         """Raises BrokerRefused, RightMissing or BrokerError when the broker will not have us."""
-        if self._refusal is not None:
-            raise self._refusal
+        if self._final is not None:
+            raise self._final
+        if self._refusal is None:
+            return
+        if self.connected:
+            if self._clock() - self._refused_last > _FORGET_SECONDS:
+                self._refusal = None
+                return
+            if self._refused_last - self._refused_first < _PATIENCE_SECONDS:
+                return
+        raise self._refusal
+
+    def raise_if_hung_up(self) -> None:
+        """Raises BrokerRefused when a listener took several connections and closed each of them at once."""
+        if self._heard.hang_ups >= _HANG_UPS:
+            raise _mismatch(self._options, "it hangs up before it answers")
 
     def silence(self, reason: str) -> BrokerError:
         """What to raise when no answer came in time."""
-        if self._heard.hang_up:
-            return _mismatch(self._options, "it hangs up before it answers")
         return unreachable(self._options, self._last or reason)
 
     @property
@@ -177,28 +220,44 @@ def made(cls: Callable[[dict[str, object]], Client], config: dict[str, object]) 
     try:
         return cls(config)
     except KafkaException as error:
-        text = error.args[0].str()
-        raise SettingsError(f"[kafka] {text.rstrip('.')}{_nearest(text)} Correct it in openmsi.toml or -X.") from error
+        raise SettingsError(_wrong_option(error.args[0].str())) from error
+
+
+def _wrong_option(text: str) -> str:
+    """What is wrong with the options, with a suggestion for a misspelt one."""
+    unknown = re.search(r'No such configuration property: "([^"]+)"', text)
+    if unknown is not None:
+        name = unknown.group(1)
+        return f"there is no Kafka option {name}{suggestion(name) or '.'} Correct it under [kafka] or -X."
+    said = re.sub(r"^Failed to create (producer|consumer|admin client): ", "", " ".join(text.split()))
+    if said.count('"') % 2:  # librdkafka's own text lost one to confluent-kafka
+        said += '"'
+    return f"a Kafka option is wrong: {said.rstrip('.')}. Correct it under [kafka] or -X."
 
 
 def metadata(client: object, watch: ClientWatch, topic: str | None, seconds: float) -> Any:
     """The cluster's metadata, asked for until it comes. Raises BrokerError within ``seconds``; refusals sooner."""
-    ends = time.monotonic() + seconds
+    ends, patience = time.monotonic() + seconds, 1.0
     asked: Any = client
     while True:
+        wait = max(0.1, min(patience, ends - time.monotonic()))
         try:
-            answer = asked.list_topics(topic, timeout=1.0) if topic else asked.list_topics(timeout=1.0)
+            answer = asked.list_topics(topic, timeout=wait) if topic else asked.list_topics(timeout=wait)
         except KafkaException as error:
-            asked.poll(0.1)  # serves error_cb, which alone knows about refusals
-            watch.raise_if_refused()
-            if time.monotonic() >= ends:
-                raise watch.silence(error.args[0].str()) from error
+            failure = error.args[0]
         else:
-            watch.is_connected = True
-            return answer
+            failure = answer.topics[topic].error if topic else None
+            if failure is None or not _passes(failure):
+                watch.connected = True
+                return answer
+        asked.poll(0.1)  # serves error_cb and the log, which alone know about refusals
+        watch.raise_if_refused()
+        watch.raise_if_hung_up()
+        if time.monotonic() >= ends:
+            raise watch.silence(failure.str())
+        patience = min(8.0, patience * 2)  # a broker far away may need more than a second
 
 
-def _nearest(text: str) -> str:
-    """A suggestion for a misspelt option."""
-    found = re.search(r'property: "([^"]+)"', text)
-    return suggestion(found.group(1)) if found else ""
+def _passes(error: KafkaError) -> bool:
+    """True for what a topic is while its leader is chosen."""
+    return error.code() in {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}

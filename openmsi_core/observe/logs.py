@@ -19,7 +19,7 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = shown(record.getMessage())
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            text += "".join(f"\n{shown(line)}" for line in self.formatException(record.exc_info).split("\n"))
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
         return f"{_instant(record)} {level}{text}"
 

@@ -74,6 +74,7 @@ class _Lines:
     def _show(self) -> None:
         self._shown = self._clock()
         print(self._line, file=self._out, flush=True)
+        self._line = ""  # what was said is not said again at the end
 
 
 class _Bar:

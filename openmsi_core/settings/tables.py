@@ -1,37 +1,109 @@
-"""What can be configured: one frozen table for each part of `openmsi.toml`."""
+"""What can be configured: one frozen table for each part of `openmsi.toml`.
+
+Nothing is converted that was not written as a number, a truth or a text: a `workers = "4"` is an error, a password
+`8675309` in quotes stays text. Spans, sizes, paths and lists of patterns have readers of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from openmsi_core.files.paths import wanted
+from openmsi_core.model import RelativePath
 from openmsi_core.settings.units import bytes_of, seconds_of
 
+HIDDEN = "(hidden)"
+_SECRET = re.compile(
+    r"passw|passphrase|secret|token(?!\.endpoint)|credential|jaas|oauthbearer\.config|(key|p12)[._-]?pem|"
+    r"(access|api|private)[._-]?key",
+    re.IGNORECASE,
+)
+_ANY_PATH = RelativePath(("any",))
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+
+
+def is_secret(name: str) -> bool:
+    """True for options whose values are never shown.
+
+    >>> is_secret("sasl.password"), is_secret("sasl.username")
+    (True, False)
+    """
+    return _SECRET.search(name) is not None
+
+
+def _folder(value: object) -> object:
+    if isinstance(value, str):
+        if not value:
+            raise ValueError("a path cannot be empty; the current folder is '.'")
+        return Path(value).expanduser()
+    return value
+
+
+def _list(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, tuple):
+        raise ValueError(f"a list is needed, as in [{json.dumps(str(value))}]")  # noqa: TRY004 - what pydantic reports
+    return value
+
+
+def _patterns(value: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in value:
+        try:
+            wanted(_ANY_PATH, (pattern,), ())
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no pattern: {error}") from error
+    return value
+
+
+def _topic(value: str) -> str:
+    if value and (value in {".", ".."} or _TOPIC.fullmatch(value) is None):
+        raise ValueError(f"{value!r} is no topic name: 1 to 249 letters, digits, dots, dashes and underscores")
+    return value
+
+
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
-Seconds = Annotated[float, BeforeValidator(seconds_of)]
-Globs = tuple[str, ...]
+Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
+Globs = Annotated[Names, AfterValidator(_patterns)]
+Topic = Annotated[str, AfterValidator(_topic)]
 
 
-def _dashed(field: str) -> str:
-    return field.replace("_", "-")
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_dashed, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=_dashed,
+        validate_by_name=False,
+        validate_by_alias=True,
+    )
 
 
 Table = TypeVar("Table", bound=_Table)
 
 
 class WatchSettings(_Table):
-    """``[watch.NAME]``: a folder whose files are sent. ``settle`` and ``rescan`` are seconds, ``chunk`` bytes."""
+    """``[watch.NAME]``: a folder whose files are sent. ``settle`` and ``rescan`` are seconds, ``chunk`` bytes.
 
-    path: Path
-    topic: str
+    ``topic`` may be missing in the file; what `watch_settings` answers always has one.
+    """
+
+    path: Folder
+    topic: Topic = ""
     include: Globs = ()
     exclude: Globs = ()
     settle: Seconds = Field(default=3.0, ge=0)
@@ -43,17 +115,21 @@ class WatchSettings(_Table):
 
 
 class RunSettings(_Table):
-    """``[run.NAME]``: one plugin on one topic. Limits are bytes."""
+    """``[run.NAME]``: one plugin on one topic. Limits are bytes.
 
-    plugin: str
-    topic: str
-    output_topic: str | None = None
-    group: str = ""
+    ``topic`` may be missing in the file; what `run_settings` answers always has one. ``options`` are the plugin's,
+    which checks them itself.
+    """
+
+    plugin: str = Field(min_length=1)
+    topic: Topic = ""
+    output_topic: Topic | None = None
+    group: str = Field(default="", min_length=1)
     include: Globs = ()
     exclude: Globs = ()
     workers: int = Field(default=1, ge=1, le=256)
     bare: bool = False
-    start: str = Field(default="beginning", alias="from", pattern="^(beginning|end)$")
+    start: Literal["beginning", "end"] = Field(default="beginning", alias="from")
     until_caught_up: bool = False
     max_file_size: Bytes = Field(default=1 << 40, gt=0)
     memory_limit: Bytes = Field(default=96 * 1024 * 1024, ge=16 * 1024 * 1024)
@@ -61,26 +137,65 @@ class RunSettings(_Table):
     incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
     breaker: int = Field(default=20, ge=0)
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
-    hooks: tuple[str, ...] = ()
-    options: Mapping[str, Any] = {}
+    hooks: Names = ()
+    options: Mapping[str, Any] = Field(default={}, repr=False)
 
     @model_validator(mode="before")
     @classmethod
     def _default_group(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("group"):
-            values = values | {"group": f"openmsi-{values.get('name') or values.get('plugin')}"}
-        if isinstance(values, dict):
-            values = {key: value for key, value in values.items() if key != "name"}
+        if isinstance(values, dict) and "plugin" in values:
+            return {"group": f"openmsi-{values['plugin']}"} | values
         return values
 
 
-class Settings(_Table):
-    """Everything that was configured.
+class Document(_Table):
+    """The whole of `openmsi.toml`, with the environment and flags on top."""
 
-    ``kafka`` holds librdkafka's options; ``state`` is the folder of ledgers and spools.
-    """
-
-    kafka: Mapping[str, str] = Field(default={}, repr=False)
+    kafka: Mapping[str, str] = {}
     watch: Mapping[str, WatchSettings] = {}
     run: Mapping[str, RunSettings] = {}
-    state: Path = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi")))
+    state: Folder = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi", appauthor=False)))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from. ``literal``: the value itself stands in the configuration file, not a reference."""
+
+    where: str
+    literal: bool = False
+
+
+class KafkaOptions(Mapping[str, str]):
+    """librdkafka's options by name. Printing them hides what is secret."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options = dict(options)
+
+    def __getitem__(self, name: str) -> str:
+        return self._options[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._options)
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+    def __repr__(self) -> str:
+        return repr({name: HIDDEN if is_secret(name) else value for name, value in self._options.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that was configured.
+
+    ``kafka`` holds librdkafka's options; ``state`` is the folder of ledgers and spools; ``file`` the configuration
+    file, if there is one; ``origins`` says of every value that is not a default where it was given, by its path
+    (``("run", "archive", "topic")``).
+    """
+
+    kafka: KafkaOptions
+    watch: Mapping[str, WatchSettings]
+    run: Mapping[str, RunSettings]
+    state: Path
+    file: Path | None = None
+    origins: Mapping[tuple[str, ...], Origin] = field(default_factory=dict, repr=False)

@@ -15,9 +15,10 @@ from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.paths import wanted
 from openmsi_core.files.spool import Spool
 from openmsi_core.kafka import admin
-from openmsi_core.kafka.checkpoint import AtLeastOnce, ExactlyOnce
+from openmsi_core.kafka.checkpoint import AtLeastOnce
 from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import CONNECT_SECONDS
+from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Claim, FileVersion, PluginFacts
 from openmsi_core.plugins.loader import build
 from openmsi_core.receiving.attempts import RetryPolicy
@@ -79,7 +80,7 @@ def run_plugin(
 
         stream = _stream(settings, run, intake, workers, told, spool.folder, stopping=stopping)
         source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream, is_stopping=stopping.is_set))
-        store = stack.enter_context(_store(settings, kafka, source))
+        store = stack.enter_context(_store(settings, kafka, source, stopping))
         still_open = stream.run(source, store, settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
 
@@ -126,13 +127,13 @@ def _stream(
 
 
 def _store(
-    settings: RunSettings, kafka: Mapping[str, str], source: TopicConsumer
-) -> AbstractContextManager[AtLeastOnce | ExactlyOnce]:
+    settings: RunSettings, kafka: Mapping[str, str], source: TopicConsumer, stopping: Event
+) -> AbstractContextManager[AtLeastOnce | Transactional]:
     """Where checkpoints go; what is not promised is said at the start."""
     if settings.delivery == "exactly-once":
-        return ExactlyOnce(kafka, source)
+        return Transactional(kafka, source, is_stopping=stopping.is_set)
     log.info("delivery is at-least-once: a kill may publish the results of the last second twice")
-    return AtLeastOnce(kafka, source)
+    return AtLeastOnce(kafka, source, is_stopping=stopping.is_set)
 
 
 def _limits(settings: RunSettings) -> Limits:

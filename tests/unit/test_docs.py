@@ -15,7 +15,8 @@ from click.testing import CliRunner
 import openmsi_core
 import openmsi_plugins
 from openmsi_core.cli import COMMANDS, openmsi
-from openmsi_core.settings import load
+from openmsi_core.settings import RunSettings, WatchSettings, bytes_of, load, seconds_of
+from openmsi_core.settings.tables import Document
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -50,8 +51,53 @@ def test_configuration_on_the_pages_is_valid(page, text, tmp_path) -> None:
     file = tmp_path / "openmsi.toml"
     file.write_text(text, "utf-8")
     settings = load(file, environ={"XRD_PC_PASSWORD": "8675309"})
-    assert settings.kafka["sasl.password"] == "8675309"
-    assert settings.run["xrd-extractor"].output_topic == "xrd-metadata"
+    if page == "README.md":
+        assert settings.kafka["sasl.password"] == "8675309"
+        assert settings.run["xrd-extractor"].output_topic == "xrd-metadata"
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [(WatchSettings, "## `[watch.NAME]`"), (RunSettings, "## `[run.NAME]`"), (Document, "## Everything")],
+)
+def test_every_setting_stands_on_its_page_with_its_default(model, title) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    part = page.partition(title)[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|", part, re.MULTILINE))
+    assert set(rows) == {field.alias or name for name, field in model.model_fields.items()}
+    for name, field in model.model_fields.items():
+        if isinstance(field.default, bool | int | float):
+            written = rows[field.alias or name]
+            assert str(field.default).lower() == written or field.default in {_size(written), _span(written)}, name
+        elif field.default and isinstance(field.default, str):
+            assert rows[field.alias or name] == field.default
+
+
+def _size(text: str) -> object:
+    try:
+        return bytes_of(text)
+    except ValueError:
+        return None
+
+
+def _span(text: str) -> object:
+    try:
+        return seconds_of(text)
+    except ValueError:
+        return None
+
+
+@pytest.mark.parametrize("name", ["OPENMSI_BROKER", "OPENMSI_CONFIG", "OPENMSI_STATE"])
+def test_every_variable_stands_on_its_page(name) -> None:
+    assert f"| `{name}` |" in (ROOT / "docs" / "configuration.md").read_text("utf-8")
+
+
+def test_the_life_of_a_file_names_what_exists() -> None:
+    code = "\n".join(path.read_text("utf-8") for path in ROOT.glob("openmsi_*/**/*.py"))
+    page = (ROOT / "docs" / "design" / "life-of-a-file.md").read_text("utf-8")
+    for name in re.findall(r"`([A-Za-z_.]+)`", page):
+        for part in name.split("."):
+            assert re.search(rf"\b{part}\b", code), f"`{name}`: nothing in the code is called {part}"
 
 
 def commands() -> list[str]:
@@ -68,7 +114,7 @@ def test_commands_on_the_pages_exist_with_their_flags(line) -> None:
     words = shlex.split(line)
     assert words[0] in COMMANDS, line
     command = openmsi.commands.get(words[0]) or openmsi.get_command(None, words[0])  # type: ignore[arg-type]
-    if words[0] == "topics":
+    if words[0] in {"topics", "config"}:
         command = command.commands[words[1]]  # type: ignore[union-attr]
     flags = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
     used = {word.split("=")[0] for word in words if word.startswith("--")} - {"--help"}

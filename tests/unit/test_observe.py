@@ -31,6 +31,21 @@ def test_a_line_has_the_time_in_utc_and_no_control_characters() -> None:
     assert line.endswith("Z file a\\x1b[2J\\x0ab")
 
 
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def test_a_traceback_moves_no_cursor_either() -> None:
+    out = io.StringIO()
+    configure(0, stream=out)
+    try:
+        fail("\x1b[2J")
+    except ValueError:
+        logging.getLogger("openmsi_core.x").exception("failed")
+    assert "\nValueError: " in out.getvalue()
+    assert "\x1b" not in out.getvalue()
+
+
 def test_json_logs_are_one_object_a_line_with_the_traceback() -> None:
     out = io.StringIO()
     configure(0, as_json=True, stream=out)
@@ -58,13 +73,13 @@ def test_plain_progress_is_a_line_now_and_then_and_one_at_the_end() -> None:
     now = [0.0]
     out = io.StringIO()
     with _Lines("sent", out, lambda: now[0]) as progress:
-        for number in range(1, 11):
+        for number in range(1, 13):
             now[0] += 1.0
             progress.update(files=number, bytes=number * 1_000_000, note="1 failed")
     assert out.getvalue().splitlines() == [
         "sent: 5 files, 5.0 MB, 1.0 MB/s, 1 failed",
         "sent: 10 files, 10.0 MB, 1.0 MB/s, 1 failed",
-        "sent: 10 files, 10.0 MB, 1.0 MB/s, 1 failed",
+        "sent: 12 files, 12.0 MB, 1.0 MB/s, 1 failed",
     ]
 
 

@@ -63,9 +63,14 @@ def test_every_problem_is_said_at_once_with_its_line(tmp_path) -> None:
     with pytest.raises(SettingsError) as error:
         load(file, environ={})
     text = str(error.value)
-    for said in ("NOT_THERE", "openmsi.toml:5: there is no setting 'watch.x.topc'; did you mean 'topic'?",
-                 "'watch.x.topic' is needed", "openmsi.toml:6: 'watch.x.settle': 'soon' is not a span like 3s",
-                 "openmsi.toml:9: 'run.y.workers'", "there is no setting 'runn'; did you mean 'run'?"):  # fmt: skip
+    assert text.startswith("the configuration has 5 problems\n")
+    for said in (
+        "openmsi.toml:2: 'kafka.sasl.password': the environment has no NOT_THERE",
+        "openmsi.toml:5: there is no setting 'watch.x.topc'; did you mean 'topic'?",
+        "openmsi.toml:6: 'watch.x.settle': 'soon' is not a span like 3s",
+        "openmsi.toml:9: 'run.y.workers' should be greater than or equal to 1, not 0",
+        "openmsi.toml:10: there is no setting 'runn'; did you mean 'run'?",
+    ):
         assert said in text, text
 
 
@@ -98,7 +103,7 @@ def test_flags_win_over_the_named_run_and_a_run_needs_no_file(tmp_path) -> None:
 
 
 def test_a_run_without_a_topic_is_refused_with_the_flag() -> None:
-    with pytest.raises(SettingsError, match="'topic' is needed"):
+    with pytest.raises(SettingsError, match="Give --topic T"):
         run_settings(load(environ={}), "disk", {})
 
 
@@ -121,25 +126,7 @@ def test_sizes_and_spans_that_mean_nothing_are_refused(text) -> None:
         seconds_of(text)
 
 
-def test_secrets_are_never_shown(tmp_path, capsys) -> None:
-    file = write(tmp_path, '[kafka]\nbootstrap.servers = "b:1"\nsasl.password = "hush"\nssl.key.password = "hush"\n')
-    assert main(["config", "show", str(file)]) == 0
-    assert main(["config", "show", "--json", str(file)]) == 0
-    assert "hush" not in repr(load(file, environ={}))
-    out = capsys.readouterr().out
-    assert "b:1" in out
-    assert "hush" not in out
-
-
-def test_config_check_says_ok_or_why_not(tmp_path, capsys) -> None:
-    good = write(tmp_path, '[kafka]\nbootstrap.servers = "b:1"\n')
-    assert main(["config", "check", str(good)]) == 0
-    bad = write(tmp_path, '[kafka]\nbootstrap.servers = "b:1"\nacks = "1"\n')
-    assert main(["config", "check", str(bad)]) == 2
-    assert "acks" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("broker", ["nohost", ":9092", "host:port", "a:1,b"])
+@pytest.mark.parametrize("broker", ["nohost", ":9092", "host:port", "a:1,b", "a:0", "a:70000"])
 def test_a_broker_that_is_no_address_is_refused(broker, capsys) -> None:
     assert main(["topics", "list", "--broker", broker]) == 2
     assert "HOST:PORT" in capsys.readouterr().err

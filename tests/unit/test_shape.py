@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+import openmsi_core
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*ROOT.glob("openmsi_core/**/*.py"), *ROOT.glob("openmsi_plugins/**/*.py")])
 
 MODULE_LINES, FUNCTION_LINES, POSITIONAL = 300, 40, 6
 FREE_BASES = {"Protocol", "ABC", "Exception", "Enum", "StrEnum", "BaseModel", "NamedTuple", "Generic"}
+
+WORDS_NOT_USED = {"handler", "manager", "utils", "util", "helper", "helpers", "entity", "actor", "wrapper", "registry"}
 
 DOORS = {
     "confluent_kafka": "openmsi_core/kafka/",
@@ -49,6 +53,7 @@ def faults_of(where: str, source: str) -> Iterator[str]:
             if len(bases) > 1:
                 yield f"{where}:{node.lineno}: {node.name} has the bases {bases}, at most one"
     yield from _door_faults(where, tree)
+    yield from _name_faults(where, tree)
 
 
 def _function_faults(where: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
@@ -68,8 +73,18 @@ def _door_faults(where: str, tree: ast.Module) -> Iterator[str]:
             yield f"{where}:{line}: imports {top}, whose door is {door}"
         if library.startswith("openmsi_core.testing") and not where.startswith("openmsi_core/testing"):
             yield f"{where}:{line}: the runtime imports the test kit"
-        if where.startswith("openmsi_plugins/") and library.startswith("openmsi_core."):
+        name = library.removeprefix("openmsi_core.")
+        if where.startswith("openmsi_plugins/") and name != library and name not in openmsi_core.__all__:
             yield f"{where}:{line}: a bundled plugin imports {library}, not the public API"
+
+
+def _name_faults(where: str, tree: ast.Module) -> Iterator[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    named = [(node.name, node.lineno) for node in ast.walk(tree) if isinstance(node, kinds)]
+    for name, line in [(Path(where).stem, 1), *named]:
+        words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+        for word in sorted(words & WORDS_NOT_USED):
+            yield f"{where}:{line}: the name {name} has the word {word!r}, which says nothing (docs/glossary.md)"
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -77,7 +92,8 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module, node.lineno
+            # `from a import b` may mean the module a.b
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
 def _name(node: ast.expr) -> str:
@@ -99,7 +115,10 @@ BAD = {
     "has the bases": "class A(B, C): ...",
     "imports confluent_kafka": "import confluent_kafka",
     "imports click": "def f():\n    from click import echo",
-    "imports the test kit": "from openmsi_core.testing import brokers",
+    "imports the test kit": "from openmsi_core import testing",
+    "imports pydantic": "from pydantic.fields import FieldInfo",
+    "the word 'handler'": "class FileHandler: ...",
+    "the word 'helper'": "def make_helper(): ...",
 }
 
 
@@ -110,6 +129,8 @@ def test_the_check_finds_what_it_is_there_for(fault) -> None:
 
 def test_a_bundled_plugin_that_reaches_behind_the_public_api_is_found() -> None:
     assert list(faults_of("openmsi_plugins/bad.py", "from openmsi_core.files import wire"))
+    assert list(faults_of("openmsi_plugins/bad.py", "import openmsi_core.model"))
+    assert list(faults_of("openmsi_plugins/bad.py", "from openmsi_core import errors"))
     assert not list(faults_of("openmsi_plugins/good.py", "from openmsi_core import DataFile"))
 
 
