@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_UNEXPECTED, OpenmsiError
+from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_UNEXPECTED, OpenmsiError
 
 COMMANDS = {
     "broker": "openmsi_core.cli.broker:broker",
@@ -86,19 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. The codes are listed in README.md."""
     try:
         result = openmsi.main(list(arguments) if arguments is not None else None, "openmsi", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _fail("interrupted", EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return _fail("interrupted", EXIT_INTERRUPTED)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except OpenmsiError as error:
         return _fail(f"error: {error}", error.exit_code)
-    except BrokenPipeError:  # the reader of our answer has gone: `openmsi topics peek T | head`
-        sys.stderr.close()
-        return EXIT_UNEXPECTED
+    except OSError as error:
+        return _no_answer(error)
     return result if isinstance(result, int) else 0
+
+
+def _no_answer(error: OSError) -> int:
+    """The answer cannot be written, or a file cannot be read."""
+    if isinstance(error, BrokenPipeError):  # whoever read it has gone: `openmsi topics peek T | head`
+        sys.stderr.close()
+        return EXIT_NO_READER
+    return _fail(f"error: {error}; nothing more is done", EXIT_UNEXPECTED)
 
 
 def _fail(text: str, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import signal
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import click
 
 from openmsi_core.cli.common import settings_choices, verbosity
 from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
-from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, PluginError
 
 if TYPE_CHECKING:
     from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
@@ -47,6 +48,8 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     from openmsi_core.settings import run_settings
     from openmsi_core.wiring import run_plugin
 
+    if name not in settings.run:
+        _must_be_a_plugin(name, settings)
     chosen = run_settings(settings, name, _named(given))
     refuse_plain_secrets(settings, name, chosen.plugin)
     values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
@@ -67,6 +70,18 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     if report.signal:
         return EXIT_INTERRUPTED if report.signal == signal.SIGINT else 0
     return EXIT_SOME_FAILED if counts.letters or report.still_open else 0
+
+
+def _must_be_a_plugin(name: str, settings: Settings) -> None:
+    """Raises PluginError when ``name`` is neither a run of the configuration nor a plugin."""
+    from openmsi_core.plugins.catalogue import find
+
+    try:
+        find(name)
+    except PluginError as error:
+        close = difflib.get_close_matches(name, settings.run, n=1)
+        hint = f" Did you mean the run {close[0]!r} of {settings.file}?" if close else ""
+        raise PluginError(f"{error}{hint}") from error
 
 
 def _named(given: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, UsageError
+from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, OpenmsiError, UsageError
 
 if TYPE_CHECKING:
     from openmsi_core.observe.progress import Progress
@@ -83,4 +83,7 @@ def summary(tally: Tally) -> str:
 
 
 def _print(facts: dict[str, object]) -> None:
-    click.echo(json.dumps(facts))
+    try:
+        click.echo(json.dumps(facts))
+    except BrokenPipeError as error:
+        raise OpenmsiError("whoever read the answer has gone; what was not told yet may not have been sent") from error

@@ -23,11 +23,13 @@ def topics() -> None:
 @topics.command()
 @click.argument("topic")
 @click.option("--partitions", type=click.IntRange(1, 10_000), default=4, show_default=True)
-@click.option("--replication", type=int, default=-1, help="Copies; by default what the cluster says.")
+@click.option("--replication", type=click.IntRange(1, 100), help="Copies; by default what the cluster says.")
 @click.option("--plain", is_flag=True, help="Only this topic, for results: no dead letters, no receipts.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
 @kafka_choices
-def create(topic: str, partitions: int, replication: int, plain: bool, as_json: bool, kafka: dict[str, str]) -> None:
+def create(
+    topic: str, partitions: int, replication: int | None, plain: bool, as_json: bool, kafka: dict[str, str]
+) -> None:
     """Create a topic for files with its dead letters and receipts. What exists already is left as it is.
 
     \b
@@ -37,9 +39,9 @@ def create(topic: str, partitions: int, replication: int, plain: bool, as_json: 
 
     admin = connected(kafka)
     if plain:
-        made = {topic: admin.create(topic, partitions, replication, {})}
+        made = {topic: admin.create(topic, partitions, replication or -1, {})}
     else:
-        made = dict(create_family(admin, topic, partitions, replication))
+        made = dict(create_family(admin, topic, partitions, replication or -1))
     for name, is_new in made.items():
         if as_json:
             click.echo(json.dumps({"topic": name, "created": is_new}))
@@ -51,7 +53,11 @@ def create(topic: str, partitions: int, replication: int, plain: bool, as_json: 
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one topic a line.")
 @kafka_choices
 def list_(as_json: bool, kafka: dict[str, str]) -> None:
-    """List the topics of the broker."""
+    """List the topics of the broker.
+
+    \b
+    Example: openmsi topics list --broker broker.lab:9092
+    """
     from openmsi_core.kafka.admin import connected
 
     for name in connected(kafka).topics():
@@ -63,7 +69,11 @@ def list_(as_json: bool, kafka: dict[str, str]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @kafka_choices
 def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
-    """Partitions, settings, what is wrong with them, and how far each group has read."""
+    """Partitions, settings, what is wrong with them, and how far each group has read.
+
+    \b
+    Example: openmsi topics describe xrd-raw
+    """
     from openmsi_core.kafka.admin import connected, faults
 
     admin = connected(kafka)
@@ -109,7 +119,9 @@ def peek(topic: str, as_json: bool, limit: int | None, kafka: dict[str, str]) ->
 def _groups(admin: Admin, topic: str, ends: dict[int, tuple[int, int]] | object) -> dict[str, dict[str, int]]:
     highs = {number: high for number, (_, high) in ends.items()} if isinstance(ends, dict) else {}
     return {
-        group: {str(number): highs.get(number, offset) - offset for number, (offset, _) in sorted(offsets.items())}
+        group: {
+            str(number): max(0, highs.get(number, offset) - offset) for number, (offset, _) in sorted(offsets.items())
+        }
         for group, offsets in admin.groups(topic).items()
     }
 

@@ -43,6 +43,8 @@ def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **give
     from openmsi_core.settings import watch_settings
     from openmsi_core.wiring import watch_folder
 
+    if folder not in settings.watch and not Path(folder).is_dir():
+        raise FolderError(_no_folder(folder, Path(folder), sorted(settings.watch)))
     given["meta"] = said(given["meta"]) or None
     chosen = watch_settings(settings, folder, {key.replace("_", "-"): value for key, value in given.items()})
     if not chosen.path.is_dir():
@@ -58,7 +60,8 @@ def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **give
 def _no_folder(name: str, path: Path, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean the watch {close[0]!r}?" if close else "create it, or watch another one"
-    return f"there is no folder {path.absolute()}; {hint}"
+    what = "is no folder" if path.exists() else "does not exist"
+    return f"{path.absolute()} {what}, and no [watch.{name}] is configured; {hint}"
 
 
 def _is_terminal() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from openmsi_core.kafka import config
 from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, made, metadata, translated, unreachable
 from openmsi_core.kafka.producer import partitions_of
 
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 RESERVED = (".dlq", ".receipts", ".keys", ".reqs", ".subs")
 _VISIBLE_SECONDS = 15.0
 _EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
@@ -169,7 +171,9 @@ def create_family(admin: Admin, topic: str, partitions: int, replication: int = 
 
 
 def refuse_reserved(topic: str) -> None:
-    """Raises TopicError for a name that means something else."""
+    """Raises TopicError for a name that means something else, or that Kafka does not take."""
+    if not _NAME.fullmatch(topic) or topic in {".", ".."}:
+        raise TopicError(f"{topic!r} is no topic name: 1 to 249 letters, digits, dots, dashes and underscores.")
     for ending in RESERVED:
         if topic.endswith(ending):
             raise TopicError(f"{topic!r} cannot be a topic for files: names that end in {ending} have another use.")

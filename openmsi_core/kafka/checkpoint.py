@@ -11,8 +11,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from openmsi_core.errors import OpenmsiError
 from openmsi_core.kafka import config
 from openmsi_core.kafka.consumer import TopicConsumer
-from openmsi_core.kafka.errors import ClientWatch, made, translated, unreachable
+from openmsi_core.kafka.errors import FAILED, ClientWatch, kafka_error, made, translated, unreachable
 from openmsi_core.kafka.patience import Patience, never
+from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
 
 _WRITE_SECONDS = 60.0
@@ -65,7 +66,10 @@ class AtLeastOnce:
         while len(producer):
             if not patience.left:
                 raise unreachable(self._options, f"{len(producer)} outcomes were not acknowledged in time")
-            producer.flush(patience.slice)
+            try:
+                producer.flush(patience.slice)
+            except FAILED as error:
+                raise translated(kafka_error(error), self._options) from error
             self._watch.raise_if_refused()
 
     def _ready(self) -> Producer:
@@ -107,20 +111,18 @@ class Acknowledged:
             except BufferError:
                 if not patience.left:
                     raise unreachable(self._options, "outcomes wait in a full queue") from None
-                producer.poll(patience.slice)
+                self._make_room(producer, patience)
             except KafkaException as error:
                 raise translated(error.args[0], self._options, each.topic) from error
             else:
                 return
 
+    def _make_room(self, producer: Producer, patience: Patience) -> None:
+        try:
+            producer.poll(patience.slice)
+        except FAILED as error:
+            raise translated(kafka_error(error), self._options) from error
+
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failures.append(translated(error, self._options, message.topic() or ""))
-
-
-def end(producer: Producer) -> None:
-    """Let go of a producer and of everything that it has not sent."""
-    if len(producer):
-        producer.purge()
-        producer.flush(1.0)
-    producer.close()

@@ -213,6 +213,7 @@ def _outcome_defaults() -> ClientSettings:
         "queue.buffering.max.kbytes": 32_768,
         "compression.type": "none",
         "message.max.bytes": 1_000_000,
+        "topic.metadata.propagation.max.ms": 5_000,  # by default a missing topic is told after 30 s, too late for 15 s
         **_NO_NEW_TOPICS,
     }
 

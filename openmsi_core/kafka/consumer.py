@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,8 +13,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
-from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, made, translated
-from openmsi_core.kafka.patience import never
+from openmsi_core.kafka.errors import CONNECT_SECONDS, FAILED, ClientWatch, kafka_error, made, translated, unreachable
+from openmsi_core.kafka.patience import Answer, Errand, Patience, never
 from openmsi_core.kafka.producer import partitions_of
 from openmsi_core.model import Claim, Commit, Position, Record
 from openmsi_core.ports import Listener
@@ -21,6 +22,8 @@ from openmsi_core.ports import Listener
 log = logging.getLogger(__name__)
 
 _TAKEOVER_SECONDS = 60.0
+_COMMIT_SECONDS = 60.0
+_ASK_SECONDS = 3.0
 _NOT_OURS_NOW = {
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.ILLEGAL_GENERATION,
@@ -58,7 +61,6 @@ class TopicConsumer:
         is_stopping: Callable[[], bool] = never,
     ) -> None:
         self._is_stopping = is_stopping
-        self._is_closing = False
         self._options = options
         self._topic = topic
         self._group = group
@@ -70,6 +72,7 @@ class TopicConsumer:
         self._starts: dict[int, int] = {}
         self._failure: BaseException | None = None
         self._is_cooperative = True
+        self._errand = Errand()
 
     def __enter__(self) -> Self:
         settings = config.consumer(self._options, self._group)
@@ -88,9 +91,10 @@ class TopicConsumer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_closing = True
-        self.client.close()
-        self._consumer = None
+        consumer, self._consumer = self.client, None
+        if self._errand.is_stuck:
+            return  # closing would wait for it as well; the group forgets this member after its session timeout
+        consumer.close()
         if self._failure is not None and error is None:
             raise self._failure
 
@@ -112,7 +116,10 @@ class TopicConsumer:
 
     def poll(self, timeout: float) -> Record | None:
         """The next record, or None after ``timeout`` seconds. Calls the listener. Raises BrokerError, TopicError."""
-        message = self.client.poll(timeout)
+        try:
+            message = self.client.poll(timeout)
+        except FAILED as failed:
+            raise translated(kafka_error(failed), self._options, self._topic) from failed
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -146,11 +153,16 @@ class TopicConsumer:
     def commit(self, commits: Sequence[Commit]) -> bool:
         """Commit with metadata, synchronously; False when a rebalance came first: then somebody reads it again.
 
-        Raises BrokerError.
+        librdkafka waits for a broker that went away, for minutes; this raises BrokerUnreachable after 60 s, or 4 s
+        after ``is_stopping``. Raises BrokerError.
         """
+        client = self.client
         offsets = [TopicPartition(self._topic, each.partition, each.offset, each.metadata) for each in commits]
         try:
-            done = self.client.commit(offsets=offsets, asynchronous=False)
+            patience = Patience(_COMMIT_SECONDS, self._is_stopping)
+            done = self._errand.run(lambda: client.commit(offsets=offsets, asynchronous=False), patience)
+        except TimeoutError as error:
+            raise unreachable(self._options, "a commit is not answered") from error
         except KafkaException as error:
             return self._commit_failed(error.args[0], error)
         for each in done or []:
@@ -180,7 +192,7 @@ class TopicConsumer:
         log.debug("%s: %s", error.name(), error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._is_closing:  # closing serves an assignment that was on its way; whoever is left gets it next
+        if self._consumer is None:  # closing serves an assignment that was on its way; whoever is left gets it next
             return
         try:
             claims = self._claims(consumer, partitions)
@@ -199,37 +211,44 @@ class TopicConsumer:
             self._failure = error
 
     def _claims(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[Claim]:
-        if not partitions:
-            return []
+        """What is known of new partitions; less than all of them when we are stopping."""
         claims = []
         for each in self._committed(consumer, partitions):
-            low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, each.partition), timeout=30)
-            committed = each.offset if each.offset >= 0 else None
-            claims.append(Claim(each.partition, committed, each.metadata or "", low, high))
+            ends = self._answered(partial(consumer.get_watermark_offsets, _bare(each), timeout=_ASK_SECONDS))
+            if ends is not None:
+                committed = each.offset if each.offset >= 0 else None
+                claims.append(Claim(each.partition, committed, each.metadata or "", *ends))
         return claims
 
     def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """The commits with their metadata; none when we are stopping. An open transaction makes asking time out."""
+        """The commits with their metadata; none when we are stopping."""
+        asked = [_bare(each) for each in partitions]
+
+        def ask() -> list[TopicPartition]:
+            answered: list[TopicPartition] = consumer.committed(asked, timeout=_ASK_SECONDS)
+            for each in answered:
+                if each.error is not None:
+                    raise KafkaException(each.error)
+            return answered
+
+        return (self._answered(ask) if asked else None) or []
+
+    def _answered(self, ask: Callable[[], Answer]) -> Answer | None:
+        """Ask until there is an answer; None when we are stopping. While a transaction is open, asking times out."""
         ends = time.monotonic() + _TAKEOVER_SECONDS
-        asked = [TopicPartition(self._topic, each.partition) for each in partitions]
         while not self._is_stopping():
             try:
-                answered: list[TopicPartition] = consumer.committed(asked, timeout=5)
+                return ask()
             except KafkaException as error:
-                reason = error.args[0]
-            else:
-                reason = next((each.error for each in answered if each.error is not None), None)
-                if reason is None:
-                    return answered
-            denied = translated(reason, self._options, self._group)
-            if isinstance(denied, RightMissing):
-                raise denied
-            if time.monotonic() >= ends:
-                raise BrokerUnreachable(
-                    f"the commits of group {self._group} on {self._topic} did not come within "
-                    f"{_TAKEOVER_SECONDS:g} s ({reason.str()}); a run never starts from anywhere else"
-                )
-        return []
+                reason = translated(error.args[0], self._options, self._group)
+                if isinstance(reason, RightMissing):
+                    raise reason from error
+                if time.monotonic() >= ends:
+                    raise BrokerUnreachable(
+                        f"where group {self._group} stands on {self._topic} was not told within "
+                        f"{_TAKEOVER_SECONDS:g} s, and a run never starts from anywhere else: {reason}"
+                    ) from error
+        return None
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._give_up(consumer, partitions, self._listener.revoked)
@@ -239,13 +258,19 @@ class TopicConsumer:
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], tell: Any) -> None:
         try:
-            tell([each.partition for each in partitions if each.partition in self._starts])
+            known = [each.partition for each in partitions if each.partition in self._starts]
+            if known:
+                tell(known)
             if self._is_cooperative:
                 consumer.incremental_unassign(partitions)
             else:
                 consumer.unassign()
         except Exception as error:  # noqa: BLE001 - librdkafka would swallow it; `poll` raises it
             self._failure = error
+
+
+def _bare(place: TopicPartition) -> TopicPartition:
+    return TopicPartition(place.topic, place.partition)
 
 
 def record_of(message: Message) -> Record:

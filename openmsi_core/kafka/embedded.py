@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from openmsi_core.errors import BrokerUnreachable, UsageError
-from openmsi_core.kafka.process import BrokerProcess, free_port
+from openmsi_core.kafka.process import BrokerProcess, free_port, is_free
 
 PROMISES_NOT = (
     "it keeps everything in memory and does not isolate transactions: a result may be seen twice after a crash"
@@ -49,6 +49,8 @@ def embedded(port: int | None = None) -> Iterator[Embedded]:
             "Windows, name a broker of yours with --broker."
         )
     number = port or free_port()
+    if port is not None and not is_free(port):
+        raise UsageError(f"port {port} of 127.0.0.1 is in use: choose another one with --port.")
     url = f"tcp://127.0.0.1:{number}"
     listen = ["--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
     with tempfile.TemporaryDirectory(prefix="openmsi-broker-") as folder:

@@ -38,7 +38,7 @@ _DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the topic {what}: READ for a run, WRITE for a sender",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "the group {what}: READ",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "the transactional id {what}: WRITE on the prefix openmsi-",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the cluster: IDEMPOTENT_WRITE, or CREATE for new topics",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the cluster: WRITE on a topic to send, CREATE to make topics",
 }
 _REFUSED = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
 _UNKNOWN_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
@@ -53,6 +53,21 @@ _NO_ANSWER = {
 _PROTOCOL_HINTS = re.compile(
     r"connecting to a SSL listener|SSL handshake failed|connecting to a PLAINTEXT broker", re.IGNORECASE
 )
+
+
+FAILED = (KafkaException, SystemError)
+"""What poll and flush raise. After a fatal error they raise instead of calling `error_cb`; when delivery callbacks
+are due in the same call, CPython makes a SystemError of it, with the KafkaException as its cause."""
+
+
+def kafka_error(error: KafkaException | SystemError) -> KafkaError:
+    """The KafkaError inside. Raises a SystemError that has nothing to do with Kafka."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, KafkaException) and isinstance(found.args[0], KafkaError):
+            return found.args[0]
+        found = found.__cause__
+    raise error
 
 
 def translated(error: KafkaError, options: Mapping[str, str], what: str = "") -> OpenmsiError:

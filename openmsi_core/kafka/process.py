@@ -25,6 +25,11 @@ def free_port() -> int:
         return port
 
 
+def is_free(port: int) -> bool:
+    """True when nobody listens on ``port`` of 127.0.0.1."""
+    return not _listens(port)
+
+
 class BrokerProcess:
     """A broker that runs as a process of its own and never outlives this one, even after kill -9.
 

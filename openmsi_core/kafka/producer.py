@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -9,8 +10,10 @@ from typing import Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from openmsi_core.kafka import config
-from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, made, metadata, translated
+from openmsi_core.kafka.errors import CONNECT_SECONDS, FAILED, ClientWatch, kafka_error, made, metadata, translated
 from openmsi_core.ports import Delivered
+
+_log = logging.getLogger(__name__)
 
 
 class TopicProducer:
@@ -38,9 +41,7 @@ class TopicProducer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         producer, self._producer = self._client, None
-        if kind is not None or len(producer):
-            producer.purge()  # what is not acknowledged by now is not sent: the ledger knows
-            producer.flush(1.0)
+        end(producer)  # what is not acknowledged by now is not sent: the ledger knows
 
     @property
     def _client(self) -> Producer:
@@ -77,7 +78,10 @@ class TopicProducer:
 
     def serve(self, timeout: float) -> int:
         """Call the delivery callbacks that are due. Raises BrokerError when the broker will not have us."""
-        served = self._client.poll(timeout)
+        try:
+            served = self._client.poll(timeout)
+        except FAILED as error:
+            raise translated(kafka_error(error), self._options, self._topic) from error
         self._watch.raise_if_refused()
         return int(served)
 
@@ -92,3 +96,13 @@ def partitions_of(client: object, watch: ClientWatch, options: Mapping[str, str]
     if described.error is not None:
         raise translated(described.error, options, topic)
     return len(described.partitions)
+
+
+def end(producer: Producer) -> None:
+    """Let go of a producer and of everything that it has not sent; its own `close` would wait for the broker."""
+    try:
+        if len(producer):
+            producer.purge()
+            producer.flush(1.0)
+    except FAILED as error:
+        _log.debug("a producer that is given up said: %s", kafka_error(error))

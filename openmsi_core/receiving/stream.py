@@ -112,7 +112,7 @@ class Stream:
 
     def lost(self, partitions: Sequence[int]) -> None:
         """Drop everything of these partitions: somebody else reads them already."""
-        log.warning("partitions %s were lost to another member; what was not committed is read there", list(partitions))
+        log.warning("partitions %s were lost: the group gave them away, or cannot be reached", list(partitions))
         self._drop(partitions)
 
     def run(self, source: RecordSource, store: OutcomeStore, until_caught_up: bool = False) -> int:

@@ -63,6 +63,8 @@ def _said(error: Mapping[str, Any], keys: Keys, model: type[BaseModel]) -> str:
         known = _known_at(keys, model)
         close = difflib.get_close_matches(keys[-1].replace("_", "-"), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        if keys[0] == "run" and len(keys) == 3 and not close:
+            hint += f"; the plugin's own options stand in [run.{keys[1]}.options]"
         return f"there is no setting {name!r}; {hint}"
     if error["type"] == "missing":
         return f"{name!r} is needed"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_UNITS = {"": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2, "gb": 1000**3, "gib": 1024**3}
+_UNITS = {
+    "": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2, "gb": 1000**3, "gib": 1024**3,
+    "tb": 1000**4, "tib": 1024**4,
+}  # fmt: skip
 _SPANS = {"ms": 0.001, "s": 1.0, "": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def bytes_of(text: object) -> object:
-    """A size in bytes.
+    """A size in bytes; what is not text is handed on as it is.
 
     >>> bytes_of("512KiB"), bytes_of("1.5 MB"), bytes_of(77)
     (524288, 1500000, 77)
@@ -19,7 +22,7 @@ def bytes_of(text: object) -> object:
 
 
 def seconds_of(text: object) -> object:
-    """A span of time in seconds.
+    """A span of time in seconds; what is not text is handed on as it is.
 
     >>> seconds_of("500ms"), seconds_of("3s"), seconds_of("2h"), seconds_of(1)
     (0.5, 3.0, 7200.0, 1)
@@ -28,7 +31,7 @@ def seconds_of(text: object) -> object:
 
 
 def _measured(text: str, units: Mapping[str, float], example: str) -> float:
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text, re.ASCII)
     if found is None or found.group(2).lower() not in units:
         raise ValueError(f"{text!r} is not {example}")
     return float(found.group(1)) * units[found.group(2).lower()]

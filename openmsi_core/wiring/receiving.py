@@ -17,7 +17,6 @@ from openmsi_core.files.spool import Spool
 from openmsi_core.kafka import admin
 from openmsi_core.kafka.checkpoint import AtLeastOnce
 from openmsi_core.kafka.consumer import TopicConsumer
-from openmsi_core.kafka.errors import CONNECT_SECONDS
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Claim, FileVersion, PluginFacts
 from openmsi_core.plugins.loader import build
@@ -142,14 +141,13 @@ def _limits(settings: RunSettings) -> Limits:
 
 def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
     """What the run is, once the broker has answered and the topics fit. Raises TopicError, BrokerError."""
-    seconds = CONNECT_SECONDS if settings.until_caught_up else PATIENT_SECONDS
     return RunFacts(
         group=settings.group,
         topic=settings.topic,
         plugin=plugin,
         output_topic=settings.output_topic,
         bare=settings.bare,
-        topic_id=admin.check_run(kafka, settings.topic, settings.output_topic, seconds),
+        topic_id=admin.check_run(kafka, settings.topic, settings.output_topic, PATIENT_SECONDS),
     )
 
 

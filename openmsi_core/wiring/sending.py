@@ -26,7 +26,6 @@ from openmsi_core.settings import WatchSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.signals import signals_set
 
-_CONNECT_ONCE = 15.0
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
 
 
@@ -62,7 +61,7 @@ def watch_folder(
         stopped = stack.enter_context(signals_set(stop.set))
         stack.enter_context(ledger)
         connect = partial(
-            _outgoing, kafka, settings.topic, settings.chunk, _CONNECT_ONCE if settings.once else PATIENT_SECONDS,
+            _outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS,
             ledger.belongs_to,
         )  # fmt: skip
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
@@ -91,7 +90,7 @@ def upload_files(
     stop = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
-        connect = partial(_outgoing, kafka, topic, chunk, _CONNECT_ONCE, lambda _: None)
+        connect = partial(_outgoing, kafka, topic, chunk, PATIENT_SECONDS, lambda _: None)
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=False)
         if sink is None:
             return SendReport(Tally(), stopped[0])

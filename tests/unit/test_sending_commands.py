@@ -125,7 +125,7 @@ def test_a_service_waits_for_its_broker_and_says_so_once(
 def test_a_command_with_an_end_does_not_wait_for_a_broker() -> None:
     stop = threading.Event()
     with ExitStack() as stack, pytest.raises(BrokerUnreachable):
-        reached(lambda: stack.enter_context(_Door(2, stop)()), stop, waits=False)
+        reached(lambda: stack.enter_context(_Door(2, stop)()), stop, waits=False, within=0.0)
 
 
 def test_a_stop_ends_the_wait_for_a_broker() -> None:
