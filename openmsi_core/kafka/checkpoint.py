@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from openmsi_core.errors import OpenmsiError
 from openmsi_core.kafka import config
 from openmsi_core.kafka.consumer import TopicConsumer
-from openmsi_core.kafka.errors import FAILED, ClientWatch, kafka_error, made, translated, unreachable
+from openmsi_core.kafka.errors import ClientWatch, guarded, made, translated, unreachable
 from openmsi_core.kafka.patience import Patience, never
 from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
@@ -67,9 +67,9 @@ class AtLeastOnce:
             if not patience.left:
                 raise unreachable(self._options, f"{len(producer)} outcomes were not acknowledged in time")
             try:
-                producer.flush(patience.slice)
-            except FAILED as error:
-                raise translated(kafka_error(error), self._options) from error
+                guarded(lambda: producer.flush(patience.slice))
+            except KafkaException as error:
+                raise translated(error.args[0], self._options) from error
             self._watch.raise_if_refused()
 
     def _ready(self) -> Producer:
@@ -119,9 +119,9 @@ class Acknowledged:
 
     def _make_room(self, producer: Producer, patience: Patience) -> None:
         try:
-            producer.poll(patience.slice)
-        except FAILED as error:
-            raise translated(kafka_error(error), self._options) from error
+            guarded(lambda: producer.poll(patience.slice))
+        except KafkaException as error:
+            raise translated(error.args[0], self._options) from error
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
-from openmsi_core.kafka.errors import CONNECT_SECONDS, FAILED, ClientWatch, kafka_error, made, translated, unreachable
+from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, guarded, made, translated, unreachable
 from openmsi_core.kafka.patience import Answer, Errand, Patience, never
 from openmsi_core.kafka.producer import partitions_of
 from openmsi_core.model import Claim, Commit, Position, Record
@@ -117,9 +117,9 @@ class TopicConsumer:
     def poll(self, timeout: float) -> Record | None:
         """The next record, or None after ``timeout`` seconds. Calls the listener. Raises BrokerError, TopicError."""
         try:
-            message = self.client.poll(timeout)
-        except FAILED as failed:
-            raise translated(kafka_error(failed), self._options, self._topic) from failed
+            message = guarded(lambda: self.client.poll(timeout))
+        except KafkaException as failed:
+            raise translated(failed.args[0], self._options, self._topic) from failed
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure

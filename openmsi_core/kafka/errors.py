@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ from openmsi_core.errors import (
 from openmsi_core.kafka.config import ClientSettings, bootstrap, suggestion
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+Client = TypeVar("Client")
 
 CONNECT_SECONDS = 15.0
 _QUIET_SECONDS = 30.0
@@ -55,19 +59,29 @@ _PROTOCOL_HINTS = re.compile(
 )
 
 
-FAILED = (KafkaException, SystemError)
-"""What poll and flush raise. After a fatal error they raise instead of calling `error_cb`; when delivery callbacks
-are due in the same call, CPython makes a SystemError of it, with the KafkaException as its cause."""
+def guarded(call: Callable[[], Answer]) -> Answer:
+    """``call()``, a poll or flush, with everything that it raises as a KafkaException.
+
+    After a fatal error confluent-kafka 2.16 raises from there an object that is no exception, which only a bare
+    ``except`` sees and which would end the process past every ``except`` of ours; when delivery callbacks are due in
+    the same call, CPython makes a SystemError of it, with the KafkaException as its cause.
+    """
+    try:
+        return call()
+    except:  # noqa: E722 - see above; what has nothing to do with Kafka is raised again
+        found: object = sys.exc_info()[1]
+    raise _as_kafka(found)
 
 
-def kafka_error(error: KafkaException | SystemError) -> KafkaError:
-    """The KafkaError inside. Raises a SystemError that has nothing to do with Kafka."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, KafkaException) and isinstance(found.args[0], KafkaError):
-            return found.args[0]
-        found = found.__cause__
-    raise error
+def _as_kafka(found: Any) -> BaseException:
+    if isinstance(found, KafkaError):
+        return KafkaException(found)
+    cause: Any = found.__cause__ if isinstance(found, SystemError) else None
+    if isinstance(cause, KafkaException):
+        return cause
+    if isinstance(cause, KafkaError):
+        return KafkaException(cause)
+    return found if isinstance(found, BaseException) else TypeError(f"Kafka's client raised {found!r}")
 
 
 def translated(error: KafkaError, options: Mapping[str, str], what: str = "") -> OpenmsiError:
@@ -225,9 +239,6 @@ class ClientWatch:
     def last(self) -> str:
         """What the client complained of last."""
         return self._last
-
-
-Client = TypeVar("Client")
 
 
 def made(cls: Callable[[dict[str, object]], Client], config: dict[str, object]) -> Client:

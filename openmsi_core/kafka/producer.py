@@ -10,7 +10,7 @@ from typing import Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from openmsi_core.kafka import config
-from openmsi_core.kafka.errors import CONNECT_SECONDS, FAILED, ClientWatch, kafka_error, made, metadata, translated
+from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, guarded, made, metadata, translated
 from openmsi_core.ports import Delivered
 
 _log = logging.getLogger(__name__)
@@ -79,9 +79,9 @@ class TopicProducer:
     def serve(self, timeout: float) -> int:
         """Call the delivery callbacks that are due. Raises BrokerError when the broker will not have us."""
         try:
-            served = self._client.poll(timeout)
-        except FAILED as error:
-            raise translated(kafka_error(error), self._options, self._topic) from error
+            served = guarded(lambda: self._client.poll(timeout))
+        except KafkaException as error:
+            raise translated(error.args[0], self._options, self._topic) from error
         self._watch.raise_if_refused()
         return int(served)
 
@@ -103,6 +103,6 @@ def end(producer: Producer) -> None:
     try:
         if len(producer):
             producer.purge()
-            producer.flush(1.0)
-    except FAILED as error:
-        _log.debug("a producer that is given up said: %s", kafka_error(error))
+            guarded(lambda: producer.flush(1.0))
+    except KafkaException as error:
+        _log.debug("a producer that is given up said: %s", error.args[0])

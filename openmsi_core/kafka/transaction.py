@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from openmsi_core.errors import BrokerError, RightMissing
 from openmsi_core.kafka import config
@@ -24,9 +25,8 @@ from openmsi_core.kafka.checkpoint import Acknowledged
 from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import (
     CONNECT_SECONDS,
-    FAILED,
     ClientWatch,
-    kafka_error,
+    guarded,
     made,
     metadata,
     translated,
@@ -83,8 +83,8 @@ class Transactional:
             self._again(lambda seconds: self._send_offsets(producer, commits, seconds), patience)
             self._again(producer.flush, patience)
             acknowledged.raise_if_failed()
-        except FAILED as error:
-            raise self._given_up(producer, kafka_error(error)) from error
+        except KafkaException as error:
+            raise self._given_up(producer, error.args[0]) from error
         except BaseException:
             self._abort(producer)
             raise
@@ -95,11 +95,11 @@ class Transactional:
         patience = Patience(float("inf"), self._is_stopping)
         try:
             self._again(producer.commit_transaction, patience)
-        except FAILED as error:
-            if kafka_error(error).fatal() and self._is_recorded(commits):
+        except KafkaException as error:
+            if error.args[0].fatal() and self._is_recorded(commits):
                 self._discard()
                 return
-            raise self._given_up(producer, kafka_error(error)) from error
+            raise self._given_up(producer, error.args[0]) from error
 
     def _send_offsets(self, producer: Producer, commits: Sequence[Commit], seconds: float) -> None:
         offsets = [TopicPartition(self._consumer.topic, each.partition, each.offset, each.metadata) for each in commits]
@@ -107,13 +107,13 @@ class Transactional:
             producer.send_offsets_to_transaction(offsets, self._consumer.client.consumer_group_metadata(), seconds)
 
     def _again(self, call: Callable[[float], object], patience: Patience) -> None:
-        """Make a call in slices while its failures are retriable. Raises one of FAILED, BrokerError."""
+        """Make a call in slices while its failures are retriable. Raises one of BrokerError."""
         while True:
             self._watch.raise_if_refused()
             try:
-                left = call(max(patience.slice, 0.05))
-            except FAILED as error:
-                failure = kafka_error(error)
+                left = guarded(partial(call, max(patience.slice, 0.05)))
+            except KafkaException as error:
+                failure = error.args[0]
                 if not failure.retriable() or failure.fatal() or failure.txn_requires_abort():
                     raise
                 if not patience.left:
@@ -140,7 +140,7 @@ class Transactional:
         """Abort; a producer that cannot even do that is given up, and the broker aborts after its timeout."""
         try:
             self._again(producer.abort_transaction, Patience(10.0, self._is_stopping))
-        except (*FAILED, BrokerError) as error:
+        except (KafkaException, BrokerError) as error:
             _log.info("a transaction could not be aborted, the broker does it after its timeout: %s", error)
             self._discard()
 
@@ -159,9 +159,9 @@ class Transactional:
             metadata(producer, self._watch, None, min(CONNECT_SECONDS, patience.left))
             try:
                 self._again(producer.init_transactions, patience)
-            except FAILED as error:
+            except KafkaException as error:
                 end(producer)
-                ours = translated(kafka_error(error), self._options, _PREFIX + "…")
+                ours = translated(error.args[0], self._options, _PREFIX + "…")
                 if isinstance(ours, RightMissing):
                     raise RightMissing(f'{ours} Or set delivery = "at-least-once" for this run.') from error
                 raise ours from error
