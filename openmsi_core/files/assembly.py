@@ -102,6 +102,7 @@ class Assembler:
         self.late = 0
         self._spool = spool
         self._open: OrderedDict[bytes, OpenVersion] = OrderedDict()  # the stalest first
+        self._in_memory: OrderedDict[bytes, None] = OrderedDict()  # those of them that hold memory, the stalest first
         self._ended: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()  # id -> its partitions
 
     def __len__(self) -> int:
@@ -177,6 +178,7 @@ class Assembler:
         finally:
             self.memory += opened.memory - memory
             self.spooled += opened.spooled - spooled
+        self._note_memory(opened)
         if chunk.abort:
             self._end(opened, keep=False)
             return Aborted(opened.file_id, opened.version, opened.span)
@@ -202,6 +204,7 @@ class Assembler:
 
     def _end(self, opened: OpenVersion, *, keep: bool) -> None:
         del self._open[opened.file_id]
+        self._in_memory.pop(opened.file_id, None)
         self.memory -= opened.memory
         self.spooled -= opened.spooled
         if not keep:
@@ -212,13 +215,15 @@ class Assembler:
 
     def _spill(self) -> None:
         """Move the stalest versions from memory to disk until the memory limit holds."""
-        if self.memory <= self.limits.memory:
-            return
-        for opened in list(self._open.values()):
-            held = opened.memory
-            if held:
-                opened.spill(self._spool)
-                self.memory -= held
-                self.spooled += opened.spooled
-            if self.memory <= self.limits.memory:
-                return
+        while self.memory > self.limits.memory and self._in_memory:
+            opened = self._open[next(iter(self._in_memory))]
+            self.memory -= opened.memory
+            opened.spill(self._spool)
+            self.spooled += opened.spooled
+            self._note_memory(opened)
+
+    def _note_memory(self, opened: OpenVersion) -> None:
+        """Keep the versions that hold memory in the order in which they were last touched."""
+        self._in_memory.pop(opened.file_id, None)
+        if opened.memory:
+            self._in_memory[opened.file_id] = None
