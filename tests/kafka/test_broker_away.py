@@ -1,0 +1,87 @@
+"""The broker goes away and comes back: nobody ends, nothing is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from openmsi_core.kafka import admin
+from openmsi_core.testing.brokers import RealKafka, why_not
+from tests.kafka.oracle import digests, values
+from tests.kafka.processes import Command, wait_for
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(why_not() is not None and not os.environ.get("CI"), reason=f"no real Kafka: {why_not()}")
+def test_a_broker_killed_under_load_and_started_again_costs_time_and_nothing_else(tmp_path) -> None:
+    chance = random.Random(7)
+    source, archive = tmp_path / "source", tmp_path / "archive"
+    source.mkdir()
+    with RealKafka(tmp_path / "kafka") as kafka:
+        made = admin.connected(kafka.plain())
+        admin.create_family(made, "t", 2)
+        made.create("results", 1, 1, {})
+        broker = ["--topic", "t", "--broker", kafka.bootstrap]
+        with (
+            Command(tmp_path / "disk", "run", "disk", "--folder", str(archive), *broker) as disk,
+            Command(tmp_path / "info", "run", "file-info", "--output-topic", "results", *broker) as info,
+            Command(tmp_path / "watch", "watch", str(source), "--settle", "0.1s", *broker) as watch,
+        ):
+            for turn in range(3):
+                for number in range(60):
+                    (source / f"{turn}-{number}.dat").write_bytes(chance.randbytes(chance.randrange(50_000)))
+                (source / f"{turn}-big.raw").write_bytes(chance.randbytes(8_000_000))
+                time.sleep(1.0 + chance.random())  # the instant of the kill is what is tried
+                kafka.kill()
+                kafka.start()
+            wanted = digests(source)
+            disk.until(lambda: digests(archive) == wanted if archive.is_dir() else False, 90)
+            info.until(lambda: len(values(kafka.bootstrap, "results")) >= len(wanted), 90)
+            assert [each.end(within=15) for each in (watch, disk, info)] == [0, 0, 0]
+        told = Counter(json.loads(value)["file"]["path"] for _, value in values(kafka.bootstrap, "results"))
+        assert sorted(told) == sorted(name.decode() for name in wanted)
+        assert {path: count for path, count in told.items() if count != 1} == {}
+        assert values(kafka.bootstrap, "t.dlq") == []
+
+
+STUCK = '''
+import time
+from openmsi_core import Extractor
+
+class Stuck(Extractor):
+    """Never comes back."""
+
+    def extract(self, file):
+        (self.workdir.parent / "in").touch()
+        time.sleep(3600)
+'''
+
+
+def test_a_plugin_that_never_comes_back_does_not_hold_up_the_end(kafka_broker, make_topic, tmp_path) -> None:
+    site = tmp_path / "site"
+    facts = site / "stuck-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (site / "stuck.py").write_text(STUCK)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: stuck\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[openmsi.extractors]\nstuck = stuck:Stuck\n")
+    topic, broker = make_topic(1), ["--broker", kafka_broker.bootstrap]
+    (tmp_path / "f.txt").write_text("x")
+    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+    with Command(tmp_path / "send", "upload", str(tmp_path / "f.txt"), "--topic", topic, *broker) as send:
+        assert send.wait(30) == 0
+    with Command(tmp_path / "run", "run", "stuck", "--topic", topic, *broker, PYTHONPATH=path) as run:
+        spool = tmp_path / "run" / "state" / "spool"
+        wait_for((spool / "in").exists, 30, lambda: run.output)
+        began = time.monotonic()
+        run.end(signal.SIGTERM, within=12)
+        assert time.monotonic() - began < 11
+    with Command(tmp_path / "again", "run", "file-info", "--topic", topic, "--until-caught-up", *broker) as again:
+        assert again.wait(30) == 0
