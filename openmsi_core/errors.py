@@ -126,5 +126,7 @@ class RetryLater(OpenmsiError):
     """
 
     def __init__(self, seconds: float, reason: str = "") -> None:
-        super().__init__(reason or f"asked to be called again in {seconds:g} s")
-        self.seconds = seconds
+        self.seconds = float(seconds)
+        if not 0 <= self.seconds < 1e9:
+            raise ValueError(f"RetryLater takes a number of seconds, not {seconds!r}")
+        super().__init__(reason or f"asked to be called again in {self.seconds:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import locale
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -128,9 +129,8 @@ class DataFile:
 
     def release(self) -> None:
         """Free everything that is held for this file. The runtime calls it after the plugin."""
-        for borrowed in self._borrowed:
-            borrowed.unlink(missing_ok=True)
-            borrowed.parent.rmdir()
+        for borrowed in self._borrowed:  # with whatever a library left beside it; what stays goes with the spool
+            shutil.rmtree(borrowed.parent, ignore_errors=True)
         self._borrowed.clear()
         self.content.discard()
 

@@ -11,6 +11,8 @@ from openmsi_core.ports import Runner
 from openmsi_core.receiving.envelopes import results_of
 from openmsi_core.receiving.jobs import Job, RunFacts
 
+_MAX_TEXT = 4000
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -56,16 +58,25 @@ def failure_of(error: BaseException, job: Job, policy: RetryPolicy, now: float) 
         if now - job.waiting_since >= policy.retry_for:
             return _letter(What.RETRIES_EXHAUSTED, error, job)
         job.tries -= 1  # waiting for something outside is not a failed try
-        return Again(max(error.seconds, 0.1), str(error))
+        return Again(max(error.seconds, 0.1), _text(error))
     if job.tries <= len(policy.delays):
-        return Again(policy.delays[job.tries - 1], f"{type(error).__name__}: {error}")
+        return Again(policy.delays[job.tries - 1], f"{type(error).__name__}: {_text(error)}")
     return _letter(What.FAILED, error, job)
+
+
+def _text(error: BaseException) -> str:
+    """What the exception says, at most 4,000 characters; one that cannot even say is named."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a plugin's own class may fail here too
+        said = f"{type(error).__name__} (its text cannot be read)"
+    return (said or type(error).__name__)[:_MAX_TEXT]
 
 
 def _letter(what: What, error: BaseException, job: Job) -> Outcome:
     return Outcome(
         what,
-        reason=str(error) or type(error).__name__,
+        reason=_text(error),
         error=type(error).__qualname__,
         traceback="".join(traceback.format_exception(error)),
         tries=job.tries,

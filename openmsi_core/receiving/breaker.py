@@ -25,21 +25,25 @@ class Breaker:
         self._patience = patience
         self._clock = clock
         self._row = 0
+        self._is_open = False
         self._withheld: deque[tuple[float, Ended]] = deque()
 
     def saw(self, ended: Ended) -> None:
         """Take note of one outcome."""
         if ended.outcome.what is What.DONE:
+            if self._is_open:  # what ends well while the run stops changes nothing
+                return
             self._row = 0
             self._withheld.clear()
         elif ended.outcome.what in _COUNTED and self._limit:
             self._row += 1
             self._withheld.append((self._clock(), ended))
+            self._is_open = self._is_open or self._row >= self._limit
 
     @property
     def is_open(self) -> bool:
         """True when the run must stop."""
-        return bool(self._limit) and self._row >= self._limit
+        return self._is_open
 
     def withheld(self) -> set[int]:
         """The ids of the outcomes that must not be written yet."""

@@ -19,7 +19,6 @@ from openmsi_core.receiving.jobs import Ended, RunFacts
 
 MAX_LETTER_BYTES = 64 * 1024
 MAX_RESULT_BYTES = 950_000  # with key and envelope below the 1 MiB that an untouched broker takes
-_MAX_COPIED = 16 * 1024
 _MAX_TRACEBACK = 16 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -121,7 +120,7 @@ def letter(ended: Ended, run: RunFacts, now: datetime) -> dict[str, object]:
         "at": now.isoformat(),
     }
     if ended.record is not None:
-        text["record"] = _copied(ended.record.key, ended.record.value)
+        text["record"] = _copied(ended.record.key, ended.record.value, ended.record_bytes)
     return text
 
 
@@ -173,11 +172,11 @@ def _fitting(text: dict[str, object]) -> bytes:
     return data
 
 
-def _copied(key: bytes | None, value: bytes | None) -> dict[str, object]:
+def _copied(key: bytes | None, value: bytes | None, size: int | None) -> dict[str, object]:
     return {
-        "key_b64": base64.b64encode(key[:_MAX_COPIED]).decode("ascii") if key is not None else None,
-        "value_b64": base64.b64encode(value[:_MAX_COPIED]).decode("ascii") if value is not None else None,
-        "value_bytes": len(value) if value is not None else None,
+        "key_b64": base64.b64encode(key).decode("ascii") if key is not None else None,
+        "value_b64": base64.b64encode(value).decode("ascii") if value is not None else None,
+        "value_bytes": size,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from openmsi_core.errors import BadRecord
 from openmsi_core.files import wire
@@ -19,6 +19,9 @@ from openmsi_core.ports import Sealer
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended
 
 log = logging.getLogger(__name__)
+
+
+MAX_COPIED = 16 * 1024  # bytes of a bad record that its dead letter carries; the rest stays in the topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,9 @@ class Intake:
         assignment.watermark.begin(offset)
         span = Span()
         span.add(record.position)
-        return Ended(Outcome(what, reason=reason), ((assignment, offset),), span, record=record)
+        copy = replace(record, key=_cut(record.key), value=_cut(record.value))
+        size = len(record.value) if record.value is not None else None
+        return Ended(Outcome(what, reason=reason), ((assignment, offset),), span, record=copy, record_bytes=size)
 
     def _offsets(self, span: Span) -> tuple[tuple[Assignment, int], ...]:
         return tuple((self._assigned[partition], run[0]) for partition, run in span.runs.items())
@@ -187,3 +192,7 @@ class Intake:
         if isinstance(result, Arrived) and result.whole.span.runs[parked.assignment.partition][0] == offset:
             return
         parked.assignment.watermark.finish(offset)
+
+
+def _cut(data: bytes | None) -> bytes | None:
+    return None if data is None else data[:MAX_COPIED]

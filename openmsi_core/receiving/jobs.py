@@ -46,8 +46,8 @@ class Job:
 class Ended:
     """An outcome that waits for its checkpoint, and what it is about.
 
-    ``offsets`` says, for each assignment, which first offset is dealt with by it. ``record`` is the bad record
-    when the outcome is about a record alone.
+    ``offsets`` says, for each assignment, which first offset is dealt with by it. ``record`` is the beginning
+    of the bad record when the outcome is about a record alone, ``record_bytes`` how long its value was.
     """
 
     outcome: Outcome
@@ -56,6 +56,7 @@ class Ended:
     version: FileVersion | None = None
     file_id: bytes = b""
     record: Record | None = None
+    record_bytes: int | None = None
 
     @property
     def is_alive(self) -> bool:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from openmsi_core.errors import BrokerError
+from openmsi_core.errors import BrokerError, BrokerRefused, RightMissing
 from openmsi_core.ports import OutcomeStore
 from openmsi_core.receiving import checkpoint as checkpoints
 from openmsi_core.receiving.breaker import Breaker
@@ -25,6 +25,7 @@ class Outcomes:
         self.moved = clock()
         self.written = clock()
         self.only_held = False
+        self.failed = False
         self._run = run
         self._clock = clock
         self._ended: list[Ended] = []
@@ -53,13 +54,16 @@ class Outcomes:
         going = [each for each in self._ended if id(each) not in withheld]
         planned = checkpoints.plan(going, assignments, self._run.topic_id)
         self.written = self._clock()
-        self.only_held = bool(self._ended) and not planned.ended
+        self.only_held, self.failed = bool(self._ended) and not planned.ended, False
         if not planned.ended:
             return ()
         outgoing = [each for ended in planned.ended for each in outgoing_of(ended, self._run, now)]
         try:
             store.write(outgoing, planned.commits)
+        except (BrokerRefused, RightMissing):
+            raise  # it does not pass by itself
         except BrokerError as error:
+            self.failed = True  # not again at once: what was published before the error would be published each time
             log.warning("checkpoint of %d outcomes not written, it is tried again: %s", len(planned.ended), error)
             return ()
         checkpoints.record(planned)
@@ -73,4 +77,5 @@ class Outcomes:
 
 
 def _bytes_of(ended: Ended) -> int:
-    return sum(len(each.value) for each in ended.outcome.results)
+    copied = len(ended.record.value or b"") if ended.record is not None else 0
+    return copied + sum(len(each.value) for each in ended.outcome.results)

@@ -219,7 +219,7 @@ class Stream:
             and self._dispatch.running == 0
             and now - max(self._moved, self._outcomes.moved) >= self._pace.quiet
         )
-        return is_quiet and not self._outcomes.only_held
+        return is_quiet and not self._outcomes.only_held and not self._outcomes.failed
 
     def _checkpoint(self) -> None:
         """Write what is due, and count what is durable now."""

@@ -57,6 +57,7 @@ class Workers:
         self._policy = policy
         self._jobs: list[queue.SimpleQueue[Job | None]] = [queue.SimpleQueue() for _ in runners]
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._loops: list[_WorkerLoop] = []
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -73,6 +74,7 @@ class Workers:
             loop = _WorkerLoop(runner, self._jobs[number], self._say, self._run, self._policy)
             thread = threading.Thread(target=loop.run, name=f"openmsi-worker-{number}", daemon=True)
             thread.start()
+            self._loops.append(loop)
             self._threads.append(thread)
         return self
 
@@ -93,7 +95,13 @@ class Workers:
         self._jobs[number].put(job)
 
     def answers(self, timeout: float = 0.0) -> list[Answer]:
-        """Everything answered by now; waits up to ``timeout`` seconds for the first."""
+        """Everything answered by now; waits up to ``timeout`` seconds for the first.
+
+        Raises what ended a worker, which is a fault of ours or of a plugin's `close`.
+        """
+        for loop in self._loops:
+            if loop.died is not None:
+                raise loop.died
         out: list[Answer] = []
         try:
             out.append(self._answers.get(timeout=timeout) if timeout > 0 else self._answers.get_nowait())
@@ -138,8 +146,15 @@ class _WorkerLoop:
         self._group: list[tuple[Job, Outcome]] = []
         self._bytes = 0
         self._began = 0.0
+        self.died: BaseException | None = None
 
     def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - the poll loop raises it: a run without its worker must end
+            self.died = error
+
+    def _work(self) -> None:
         while True:
             job = self._next()
             if job is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+import zlib
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from openmsi_core.crypto.plain import Plain
-from openmsi_core.errors import BreakerOpen, Reject, RetryLater
+from openmsi_core.errors import BreakerOpen, BrokerUnreachable, Reject, RetryLater, RightMissing
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.chunking import abort_of
@@ -41,7 +42,7 @@ class Rig:
         assembler = Assembler(spool, more.get("limits", Limits()), more.get("wanted", lambda _: True))
         self.intake = Intake(assembler, more.get("sealer", Plain()), self.counts, 1 << 40)
         self.runners = [Call(call, flush=more.get("flush")) for _ in range(more.get("workers", 1))]
-        workers = self.stack.enter_context(Workers(self.runners, RUN, more.get("policy", QUICK)))
+        workers = self.workers = self.stack.enter_context(Workers(self.runners, RUN, more.get("policy", QUICK)))
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.stream = Stream(
             RUN,
@@ -523,3 +524,135 @@ def test_a_result_that_does_not_fit_a_record_is_a_letter_and_the_next_file_runs(
     assert [(letter["file"]["path"], letter["what"]) for letter in rig.letters()] == [("big", "rejected")]
     assert "2,000," in rig.letters()[0]["why"]["message"]
     assert len(rig.results()) == 1
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("no text")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unspeakable(), ValueError("x" * 3_000_000), Reject("y" * 3_000_000)],
+    ids=["no text", "long", "long reject"],
+)
+def test_a_failure_that_says_nothing_or_too_much_is_a_letter_that_fits_and_the_next_file_runs(tmp_path, error) -> None:
+    def fail(file):
+        if file.name == "bad":
+            raise error
+        return {}
+
+    log = Log()
+    log.put(*values_of("bad", b"1"), *values_of("good", b"1"))
+    rig = Rig(tmp_path, log, fail)
+    assert rig.run() == 0
+    assert len(rig.letters()) == len(rig.results()) == 1
+    assert max(len(each.value) for each in log.published) <= 64 * 1024
+
+
+@pytest.mark.parametrize("seconds", ["5", float("nan"), -1])
+def test_a_retry_that_asks_for_nonsense_is_a_failure_of_the_plugin(tmp_path, seconds) -> None:
+    def later(file):
+        if file.name == "bad":
+            raise RetryLater(seconds if seconds != "5" else "five", "busy")
+        return {}
+
+    log = Log()
+    log.put(*values_of("bad", b"1"), *values_of("good", b"1"))
+    rig = Rig(tmp_path, log, later)
+    assert rig.run() == 0
+    assert [letter["what"] for letter in rig.letters()] == ["failed"]
+
+
+def test_what_a_library_leaves_beside_a_borrowed_file_harms_nobody(tmp_path) -> None:
+    def leave(file):
+        (file.local_path().parent / "file.idx").write_text("an index")
+        return {}
+
+    log = Log()
+    log.put(*values_of("a", b"1"), *values_of("b", b"1"))
+    rig = Rig(tmp_path, log, leave)
+    assert rig.run() == 0
+    assert len(rig.results()) == 2
+
+
+def test_a_file_that_ends_well_while_the_breaker_stops_the_run_changes_nothing(tmp_path) -> None:
+    gate = threading.Event()
+
+    def call(file):
+        if file.name == "good":
+            gate.wait(10)
+            return {}
+        raise Reject("new firmware")
+
+    log = Log()
+    bad = [f"f{n}" for n in range(200) if zlib.crc32(b"f%d" % n) % 2 != zlib.crc32(b"good") % 2][:3]
+    log.put(*values_of("good", b"1"), *[value for name in bad for value in values_of(name, b"1")])
+    pace = Pace(longest=0.05, housekeeping=0.0, stop_wait=2.0, breaker=3)
+    rig = Rig(tmp_path, log, call, workers=2, pace=pace)
+    settle = rig.stream._settle
+
+    def settling(seconds, partitions):
+        gate.set()
+        settle(seconds, partitions)
+
+    rig.stream._settle = settling
+    with pytest.raises(BreakerOpen):
+        rig.run()
+    assert rig.letters() == []
+    assert log.commits[0].offset == 1
+
+
+def test_a_right_that_is_missing_at_a_checkpoint_ends_the_run(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("a", b"1"))
+    rig = Rig(tmp_path, log, size)
+
+    def denied(outgoing, commits):
+        raise RightMissing("the broker denies us WRITE on t.receipts")
+
+    rig.store.write = denied
+    with pytest.raises(RightMissing):
+        rig.run()
+
+
+def test_a_checkpoint_that_fails_is_not_written_again_at_once(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("a", b"1"))
+    rig = Rig(tmp_path, log, size, pace=Pace(longest=0.2, housekeeping=0.0))
+    tries = []
+
+    def away(outgoing, commits):
+        tries.append(time.monotonic())
+        if len(tries) == 3:
+            rig.stream.stopping.set()
+        raise BrokerUnreachable("away")
+
+    rig.store.write = away
+    rig.run()
+    assert tries[2] - tries[0] > 0.3
+
+
+def test_large_bad_records_are_let_go_of_before_the_checkpoint(tmp_path) -> None:
+    log = Log()
+    log.put(*[b"x" * 1_000_000] * 20)
+    rig = Rig(tmp_path, log, size, pace=Pace(longest=60, quiet=60, stop_wait=0.1))
+    rig.source.before_poll = lambda: rig.stream.stopping.set() if len(rig.stream._outcomes) == 20 else None
+    held = []
+    rig.stream._settle = lambda *_: held.append(rig.stream._outcomes.bytes)
+    rig.run()
+    assert held == [20 * 16 * 1024]
+    assert rig.letters()[0]["record"]["value_bytes"] == 1_000_000
+
+
+def test_a_worker_that_dies_ends_the_run_and_is_not_waited_for(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("a", b"1"))
+    rig = Rig(tmp_path, log, size)
+
+    def broken(file, outcome):
+        raise RuntimeError("an observer of ours is broken")
+
+    rig.workers._observe = broken
+    with pytest.raises(RuntimeError, match="is broken"):
+        rig.run()
