@@ -166,7 +166,7 @@ class Chunk:
 
     ``version`` is there on the first record only; ``last`` carries ``sha256``; ``abort`` says that the sender
     gives this version up. ``checksum`` is the record's CRC-32C: two records with one sequence number are the
-    same exactly if it is equal.
+    same exactly if it is equal. ``metadata_bytes`` is how long its metadata were.
     """
 
     file_id: bytes
@@ -179,6 +179,7 @@ class Chunk:
     size: int | None = None
     abort: bool = False
     checksum: int = 0
+    metadata_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,13 @@ class Limits:
     """What assembly may cost. Bytes, and a count of open versions.
 
     ``in_memory_file``: a larger file is spooled; ``memory``: all that waits in memory, the stalest versions are
-    spooled beyond it; ``spool``: all that waits on disk.
+    spooled beyond it; ``spool``: all that waits on disk; ``facts``: an estimate of what is known about open versions.
     """
 
     in_memory_file: int = 8 * 1024 * 1024
     memory: int = 48 * 1024 * 1024
     spool: int = 10 * 1024**3
+    facts: int = 64 * 1024 * 1024
     open_versions: int = 20_000
 
 
@@ -99,6 +100,7 @@ class Assembler:
         self._wanted = wanted
         self.memory = 0
         self.spooled = 0
+        self.facts = 0
         self.late = 0
         self._spool = spool
         self._open: OrderedDict[bytes, OpenVersion] = OrderedDict()  # the stalest first
@@ -124,8 +126,8 @@ class Assembler:
         spans = (opened.span.runs.get(partition) for opened in self._open.values())
         return {run[0] for run in spans if run is not None}
 
-    def take(self, record: Record, chunk: Chunk) -> Event | None:
-        """Add one record. Raises OSError when the spool cannot be written."""
+    def take(self, record: Record, chunk: Chunk, now_ms: int = 0) -> Event | None:
+        """Add one record that came at ``now_ms``, our clock. Raises OSError when the spool cannot be written."""
         if chunk.file_id in self._ended:
             self.late += 1
             return None
@@ -135,8 +137,10 @@ class Assembler:
                 self.late += 1
                 return None
             opened = self._open[chunk.file_id] = OpenVersion(chunk.file_id)
+            self.facts += opened.facts
         else:
             self._open.move_to_end(chunk.file_id)
+        opened.last_ms = now_ms
         return self._add(opened, record, chunk)
 
     def drop(self, file_id: bytes, what: What, reason: str) -> Broken:
@@ -154,21 +158,23 @@ class Assembler:
             del self._ended[file_id]
 
     def stale(self, before_ms: int) -> list[bytes]:
-        """The open versions that got no record since ``before_ms`` (epoch milliseconds of the records)."""
+        """The open versions that got no record since ``before_ms``, our clock: a sender's may be wrong by years."""
         return [each.file_id for each in self._open.values() if each.last_ms < before_ms]
 
     def excess(self) -> list[bytes]:
         """The stalest open versions that must go to keep within the limits; the newest one never goes."""
-        count, spooled, going = len(self._open), self.spooled, []
+        count, spooled, facts, going = len(self._open), self.spooled, self.facts, []
+        limits = self.limits
         for opened in self._open.values():
-            if (count <= self.limits.open_versions and spooled <= self.limits.spool) or count == 1:
+            fits = count <= limits.open_versions and spooled <= limits.spool and facts <= limits.facts
+            if fits or count == 1:
                 break
             going.append(opened.file_id)
-            count, spooled = count - 1, spooled - opened.spooled
+            count, spooled, facts = count - 1, spooled - opened.spooled, facts - opened.facts
         return going
 
     def _add(self, opened: OpenVersion, record: Record, chunk: Chunk) -> Event | None:
-        memory, spooled = opened.memory, opened.spooled
+        memory, spooled, facts = opened.memory, opened.spooled, opened.facts
         try:
             if chunk.version and not self._wanted(chunk.version):
                 opened.ignore()
@@ -178,6 +184,7 @@ class Assembler:
         finally:
             self.memory += opened.memory - memory
             self.spooled += opened.spooled - spooled
+            self.facts += opened.facts - facts
         self._note_memory(opened)
         if chunk.abort:
             self._end(opened, keep=False)
@@ -207,6 +214,7 @@ class Assembler:
         self._in_memory.pop(opened.file_id, None)
         self.memory -= opened.memory
         self.spooled -= opened.spooled
+        self.facts -= opened.facts
         if not keep:
             opened.discard()
         self._ended[opened.file_id] = tuple(opened.span.runs)

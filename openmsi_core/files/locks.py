@@ -11,31 +11,32 @@ from typing import Self
 if sys.platform == "win32":  # pragma: no cover - not run by the tests
     import msvcrt
 
-    def _try_lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    def _try_lock(descriptor: int, *, waits: bool = False) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if waits else msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _try_lock(descriptor: int, *, waits: bool = False) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
 
 
 class FileLock:
     """An exclusive lock on ``path``, held from `__enter__` to `__exit__` or to the end of the process, even by kill -9.
 
     `__enter__` raises BlockingIOError when another process (or another FileLock) holds it; the file then tells
-    by its text which process that is.
+    by its text which process that is. With ``waits`` it waits for the other instead.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, waits: bool = False) -> None:
         self.path = path
+        self._waits = waits
         self._descriptor = -1
 
     def __enter__(self) -> Self:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _try_lock(descriptor)
+            _try_lock(descriptor, waits=self._waits)
         except OSError as error:
             os.close(descriptor)
             raise BlockingIOError(f"{self.path} is locked by process {holder(self.path)}") from error

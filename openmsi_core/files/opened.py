@@ -40,8 +40,8 @@ class Span:
 class OpenVersion:
     """Collects chunks in any order and hashes them as the gap-free beginning grows.
 
-    ``memory`` and ``spooled`` are the bytes held in memory and on disk; ``last_ms`` is the timestamp of its
-    newest record, epoch milliseconds.
+    ``memory`` and ``spooled`` are the bytes held in memory and on disk; ``facts`` estimates what its
+    metadata costs; ``last_ms`` is when its newest record came, epoch milliseconds of our clock.
     """
 
     def __init__(self, file_id: bytes) -> None:
@@ -51,6 +51,7 @@ class OpenVersion:
         self.promised: bytes | None = None
         self.memory = 0
         self.spooled = 0
+        self.facts = 2048
         self.last_ms = -1
         self.ignored = False
         self._end: int | None = None  # sequence number after the last record, once that came
@@ -71,7 +72,6 @@ class OpenVersion:
         Raises BadVersion, and OSError when the spool cannot be written.
         """
         self.span.add(record.position)
-        self.last_ms = max(self.last_ms, record.timestamp_ms)
         if chunk.abort or self._has(chunk):
             return
         self._check(chunk)
@@ -162,6 +162,7 @@ class OpenVersion:
     def _learn(self, chunk: Chunk) -> None:
         if chunk.version:
             self.version = chunk.version
+            self.facts += 8 * chunk.metadata_bytes  # small objects are several times what msgpack makes of them
         if chunk.last:
             self.promised, self._end = chunk.sha256, chunk.sequence + 1
 

@@ -31,9 +31,10 @@ class Spool:
     def __enter__(self) -> Self:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            remove_leftovers(self.root)
-            self._lock.__enter__()
-            self.folder.mkdir(mode=0o700)
+            with FileLock(self.root / "starting", waits=True):  # else one that is being made looks like a leftover
+                remove_leftovers(self.root)
+                self._lock.__enter__()
+                self.folder.mkdir(mode=0o700)
         except OSError as error:
             raise FolderError(
                 f"the spool folder {self.root} cannot be used: {error.strerror or error}. Make it writable, or "

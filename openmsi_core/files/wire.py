@@ -91,6 +91,7 @@ def decode(value: bytes | None, max_file_size: int = MAX_FILE_SIZE) -> Chunk:
         size=size,
         abort=bool(flags & ABORT),
         checksum=checksum,
+        metadata_bytes=m,
     )
 
 

@@ -136,7 +136,9 @@ class TopicConsumer:
         """For each partition that is ours: the offset of the next record to come."""
         places = self.client.position(self.client.assignment())
         # a partition that gave no record yet has no position in librdkafka, only the start that we gave it
-        return {each.partition: each.offset if each.offset >= 0 else self._starts[each.partition] for each in places}
+        return {
+            each.partition: each.offset if each.offset >= 0 else self._starts.get(each.partition, 0) for each in places
+        }
 
     def pause(self) -> None:
         """Fetch nothing until `resume`. What was fetched already is thrown away and fetched again."""

@@ -35,7 +35,7 @@ def plan(ended: Sequence[Ended], assignments: Sequence[Assignment], topic_id: st
             for each in going
             for assignment, offset in each.offsets
             for at, one in enumerate(plans)
-            if assignments[at] is assignment and offset in one.held
+            if assignments[at] is assignment and (offset in one.held or _last(each, assignment) >= one.below)
         }
         if not held:
             break
@@ -53,6 +53,11 @@ def record(checkpoint: Checkpoint) -> None:
     for each in checkpoint.ended:
         for assignment, offset in each.offsets:
             assignment.watermark.finish(offset)
+
+
+def _last(ended: Ended, assignment: Assignment) -> int:
+    run = ended.span.runs.get(assignment.partition)
+    return run[1] if run is not None else -1
 
 
 def _finishing(going: Sequence[Ended], assignment: Assignment) -> frozenset[int]:

@@ -7,7 +7,8 @@ by exactly one `Arrived` or `Ended`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from openmsi_core.errors import BadRecord
@@ -44,7 +45,15 @@ class Parked:
 class Intake:
     """Turns records into whole files and early outcomes. The poll loop calls it."""
 
-    def __init__(self, assembler: Assembler, sealer: Sealer, counts: Counts, max_file_size: int) -> None:
+    def __init__(
+        self,
+        assembler: Assembler,
+        sealer: Sealer,
+        counts: Counts,
+        max_file_size: int,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._now_ms = now_ms
         self.assembler = assembler
         self.parked: list[Parked] = []
         self.parked_bytes = 0
@@ -136,7 +145,7 @@ class Intake:
             assignment.watermark.begin(offset)
         else:
             self._begin_earlier(assignment, offset, self.assembler.span_of(chunk.file_id))
-        event = self.assembler.take(record, chunk)
+        event = self.assembler.take(record, chunk, self._now_ms())
         return None if event is None else self._event(event)
 
     @staticmethod

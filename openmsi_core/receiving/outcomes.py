@@ -44,8 +44,12 @@ class Outcomes:
         """Let go of outcomes whose partition was taken away."""
         self._keep([each for each in self._ended if each.is_alive])
 
-    def write(self, store: OutcomeStore, assignments: Sequence[Assignment], now: datetime) -> tuple[Ended, ...]:
+    def write(
+        self, store: OutcomeStore, assignments: Sequence[Assignment], now: datetime, *, anchor: bool = False
+    ) -> tuple[Ended, ...]:
         """One checkpoint of everything that a commit can record; the outcomes that are durable now.
+
+        With ``anchor`` the position is committed even when there is no outcome.
 
         A broker that is away costs nothing but time: the same outcomes are written again later. Blocks until the
         broker has acknowledged everything.
@@ -55,7 +59,7 @@ class Outcomes:
         planned = checkpoints.plan(going, assignments, self._run.topic_id)
         self.written = self._clock()
         self.only_held, self.failed = bool(self._ended) and not planned.ended, False
-        if not planned.ended:
+        if not planned.ended and not anchor:
             return ()
         outgoing = [each for ended in planned.ended for each in outgoing_of(ended, self._run, now)]
         try:

@@ -78,7 +78,8 @@ class Stream:
         self._kept_house = clock()
         self._full_since: float | None = None
         self._caught_up_at: datetime | None = None
-        self._took = False
+        self._took = self._drained = False
+        self._must_anchor = False
         self._without_partitions: float | None = None
         self._store: OutcomeStore | None = None
 
@@ -92,6 +93,7 @@ class Stream:
             assignment = Assignment(claim.partition, Watermark(claim.partition, start), claim.high)
             self._intake.assign(assignment)
             starts[claim.partition] = start.offset
+            self._must_anchor = self._must_anchor or claim.committed is None
             log.info(
                 "partition %d is ours from offset %d on (its end is %d)", claim.partition, start.offset, claim.high
             )
@@ -142,6 +144,7 @@ class Stream:
             self._resume(source)
             record = source.poll(self._patience())
             self._took = record is not None
+            self._drained = self._drained or record is None
             if record is not None:
                 self._take(record)
         else:
@@ -183,7 +186,7 @@ class Stream:
 
     def _wait_for_room(self, source: RecordSource) -> None:
         """Take no records; after 10 s pause the source once, so that polling keeps the membership alive."""
-        self._took = False
+        self._took = self._drained = False  # what comes meanwhile waits in Kafka, and must not age here
         now = self._clock()
         if self._full_since is None:
             self._full_since = now
@@ -207,6 +210,8 @@ class Stream:
         return 0.2
 
     def _is_due(self) -> bool:
+        if self._must_anchor:  # where a run began must be known to whoever goes on, also before its first file
+            return not self._outcomes.failed or self._clock() - self._outcomes.written >= self._pace.longest
         if not self._outcomes:
             return False
         if len(self._outcomes) >= self._pace.files or self._outcomes.bytes >= self._pace.results:
@@ -225,7 +230,9 @@ class Stream:
         """Write what is due, and count what is durable now."""
         if self._store is None:
             return
-        durable = self._outcomes.write(self._store, self._intake.assignments(), self._now())
+        assignments, anchor = self._intake.assignments(), self._must_anchor
+        durable = self._outcomes.write(self._store, assignments, self._now(), anchor=anchor)
+        self._must_anchor = anchor and self._outcomes.failed
         for ended in durable:
             self.counts.add(ended)
         if durable:
@@ -240,7 +247,7 @@ class Stream:
         self._kept_house = now
         for event in list(self._intake.reopen()):
             self._on(event)
-        if not self._is_at_end(source):
+        if not self._drained or not self._is_at_end(source):
             self._caught_up_at = None
             return
         self._caught_up_at = self._caught_up_at or self._now()

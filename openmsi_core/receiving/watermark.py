@@ -129,12 +129,17 @@ class Watermark:
             fitting = max(1, min(fitting - 1, fitting * MAX_METADATA // len(text)))
         held = frozenset(offset for offset in finishing if offset >= below)
         low = still_open[0] if still_open else self.next_offset
-        return Plan(Commit(self.partition, low, text), held)
+        return Plan(Commit(self.partition, low, text), held, below)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A commit, and the first offsets of finished versions that it cannot record yet."""
+    """A commit, and the first offsets of finished versions that it cannot record yet.
+
+    ``below`` is its H: a version with records at or above it cannot be recorded either, because a successor would
+    take those for a version without a beginning.
+    """
 
     commit: Commit
     held: frozenset[int]
+    below: int

@@ -41,7 +41,7 @@ Observe = Callable[[DataFile, Outcome], None]
 
 
 class Workers:
-    """A fixed number of worker threads; `__enter__` opens the runners and starts them, `__exit__` ends them.
+    """A fixed number of worker threads; each opens its runner, `__exit__` ends them.
 
     ``observe`` is told of each file that is dealt with, in the worker's thread. `answers` is what they have
     finished; it never blocks longer than asked. When a runner cannot be opened
@@ -61,21 +61,18 @@ class Workers:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        opened: list[Runner] = []
-        try:
-            for runner in self._runners:
-                runner.open()
-                opened.append(runner)
-        except BaseException:
-            for runner in opened:
-                runner.close()
-            raise
         for number, runner in enumerate(self._runners):
             loop = _WorkerLoop(runner, self._jobs[number], self._say, self._run, self._policy)
             thread = threading.Thread(target=loop.run, name=f"openmsi-worker-{number}", daemon=True)
             thread.start()
             self._loops.append(loop)
             self._threads.append(thread)
+        for loop in self._loops:
+            loop.opened.wait()
+        failed = next((loop.died for loop in self._loops if loop.died is not None), None)
+        if failed is not None:
+            self.stop(3.0)
+            raise failed
         return self
 
     def __exit__(
@@ -146,13 +143,17 @@ class _WorkerLoop:
         self._group: list[tuple[Job, Outcome]] = []
         self._bytes = 0
         self._began = 0.0
+        self.opened = threading.Event()
         self.died: BaseException | None = None
 
     def run(self) -> None:
         try:
+            self._runner.open()  # here, because some libraries' objects belong to the thread that made them
+            self.opened.set()
             self._work()
         except BaseException as error:  # noqa: BLE001 - the poll loop raises it: a run without its worker must end
             self.died = error
+            self.opened.set()
 
     def _work(self) -> None:
         while True:

@@ -34,16 +34,17 @@ BIG = b"ab" * wire.MIN_CHUNK
 class Rig:
     """Everything around one stream."""
 
-    def __init__(self, tmp_path, log, call, **more) -> None:
+    def __init__(self, tmp_path, log, does, **more) -> None:
         self.log = log
         self.counts = Counts()
         self.stack = ExitStack()
         spool = self.stack.enter_context(Spool(tmp_path / "spool"))
         assembler = Assembler(spool, more.get("limits", Limits()), more.get("wanted", lambda _: True))
-        self.intake = Intake(assembler, more.get("sealer", Plain()), self.counts, 1 << 40)
-        self.runners = [Call(call, flush=more.get("flush")) for _ in range(more.get("workers", 1))]
-        workers = self.workers = self.stack.enter_context(Workers(self.runners, RUN, more.get("policy", QUICK)))
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        sealer = more.get("sealer", Plain())
+        self.intake = Intake(assembler, sealer, self.counts, 1 << 40, lambda: int(self.now.timestamp() * 1000))
+        self.runners = [more.get("call", Call)(does, flush=more.get("flush")) for _ in range(more.get("workers", 1))]
+        workers = self.workers = self.stack.enter_context(Workers(self.runners, RUN, more.get("policy", QUICK)))
         self.stream = Stream(
             RUN,
             self.intake,
@@ -329,7 +330,7 @@ def test_an_outcome_of_a_partition_that_was_lost_is_never_committed(tmp_path) ->
     rig.run()
     assert done.is_set()
     assert rig.results() == []
-    assert log.commits == {}
+    assert log.commits[0].offset == 0  # where it began, and no further
 
 
 def test_a_partition_that_comes_back_is_read_again_where_it_was_not_committed(tmp_path) -> None:
@@ -444,7 +445,7 @@ def test_records_without_their_key_are_parked_hold_the_commit_and_are_opened_in_
     sealed = [b"sealed" + value for value in values_of("secret", BIG)]
     log.put(*values_of("a", b"1"), *sealed, *values_of("b", b"1"))
     commits: list[int] = []
-    rig = Rig(tmp_path, log, size, sealer=KeyComesLater(lambda: len(commits) > 5))
+    rig = Rig(tmp_path, log, size, sealer=KeyComesLater(lambda: commits.count(1) > 5))
     rig.source.before_poll = lambda: commits.append(log.commits[0].offset) if log.commits else None
     rig.stream.stopping.is_set = lambda: len(rig.results()) == 3  # type: ignore[method-assign]
     with rig.stack:
@@ -637,11 +638,11 @@ def test_large_bad_records_are_let_go_of_before_the_checkpoint(tmp_path) -> None
     log = Log()
     log.put(*[b"x" * 1_000_000] * 20)
     rig = Rig(tmp_path, log, size, pace=Pace(longest=60, quiet=60, stop_wait=0.1))
-    rig.source.before_poll = lambda: rig.stream.stopping.set() if len(rig.stream._outcomes) == 20 else None
+    rig.source.before_poll = lambda: rig.stream.stopping.set() if rig.counts.records == 20 else None
     held = []
-    rig.stream._settle = lambda *_: held.append(rig.stream._outcomes.bytes)
+    rig.stream._settle = lambda *_: held.append((rig.stream._outcomes.bytes, len(rig.stream._outcomes)))
     rig.run()
-    assert held == [20 * 16 * 1024]
+    assert held == [(19 * 16 * 1024, 19)]  # the first was written with where the run began
     assert rig.letters()[0]["record"]["value_bytes"] == 1_000_000
 
 
@@ -656,3 +657,59 @@ def test_a_worker_that_dies_ends_the_run_and_is_not_waited_for(tmp_path) -> None
     rig.workers._observe = broken
     with pytest.raises(RuntimeError, match="is broken"):
         rig.run()
+
+
+def test_where_a_run_began_is_committed_before_its_first_file_so_that_from_end_loses_nothing(tmp_path) -> None:
+    log = Log()
+    log.put(*values_of("old", b"1"))
+    half = values_of("precious", BIG)
+
+    def rig_from_end():
+        rig = Rig(tmp_path, log, size)
+        rig.stream._first_offset = lambda claim: claim.high
+        return rig
+
+    rig = rig_from_end()
+    rig.source.before_poll = lambda: (
+        (log.put(half[0]), rig.stream.stopping.set()) if log.commits and len(log.partitions[0]) == 1 else None
+    )
+    with rig.stack:
+        rig.stream.run(rig.source, rig.store)
+    assert (log.commits[0].offset, len(log.partitions[0])) == (1, 2)
+    log.put(half[1], *values_of("small", b"2"))
+    rig = rig_from_end()
+    assert rig.run() == 0
+    assert sorted(result["file"]["path"] for result in rig.results()) == ["precious", "small"]
+
+
+def test_a_sender_whose_clock_is_wrong_by_years_does_not_age_its_files(tmp_path) -> None:
+    log = Log()
+    values = values_of("slow", BIG)
+    rig = Rig(tmp_path, log, size)
+    rig.source.timestamp_ms = 1_200_000_000_000
+    polls = []
+
+    def slowly():
+        polls.append(1)
+        if len(polls) == 10:
+            rig.now += timedelta(hours=25)
+        if len(polls) in {20, 40}:
+            log.put(values[len(polls) // 20 - 1])
+
+    rig.source.before_poll = slowly
+    rig.stream.stopping.is_set = lambda: bool(rig.results() or rig.letters())  # type: ignore[method-assign]
+    with rig.stack:
+        rig.stream.run(rig.source, rig.store)
+    assert (len(rig.results()), rig.letters()) == (1, [])
+
+
+def test_a_plugin_is_opened_in_the_thread_that_calls_it(tmp_path) -> None:
+    class Threads(Call):
+        def open(self) -> None:
+            self.thread = threading.current_thread()
+
+    log = Log()
+    log.put(*values_of("a", b"1"))
+    rig = Rig(tmp_path, log, lambda file: {"same": rig.runners[0].thread is threading.current_thread()}, call=Threads)
+    rig.run()
+    assert rig.results()[0]["metadata"] == {"same": True}
