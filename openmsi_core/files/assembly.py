@@ -161,6 +161,10 @@ class Assembler:
         """The open versions that got no record since ``before_ms``, our clock: a sender's may be wrong by years."""
         return [each.file_id for each in self._open.values() if each.last_ms < before_ms]
 
+    def stalest(self) -> bytes | None:
+        """The open version that got no record for longest."""
+        return next(iter(self._open), None)
+
     def excess(self) -> list[bytes]:
         """The stalest open versions that must go to keep within the limits; the newest one never goes."""
         count, spooled, facts, going = len(self._open), self.spooled, self.facts, []

@@ -56,11 +56,6 @@ class Spool:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         return SpoolFile(path)
 
-    def free_share(self) -> float:
-        """The share of the file system that is free, 0 to 1."""
-        usage = shutil.disk_usage(self.folder)
-        return usage.free / usage.total
-
 
 class SpoolFile:
     """Bytes at offsets in one file. It is opened for each call, so a thousand of them cost no descriptors."""

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Hooks:
     """What may be observed. Implement any of these, decorated with ``@hookimpl``, and take the arguments you want.
 
-    The thread that polls calls them: be quick. A file's content may be gone by then, its facts are not.
+    ``openmsi_file_*`` are called in worker threads, several at once, while the file is there; ``openmsi_checkpoint`` by
+    the thread that polls, so return at once.
     """
 
     @hookspec

@@ -39,11 +39,6 @@ class Dispatch:
         """How many files are with a worker now."""
         return len(self._running)
 
-    @property
-    def retrying(self) -> int:
-        """How many files wait for another try."""
-        return len(self._waiting)
-
     def busy(self, partitions: set[int]) -> int:
         """How many files of ``partitions`` are with a worker now."""
         return sum(1 for job in self._running for assignment in job.assignments if assignment.partition in partitions)

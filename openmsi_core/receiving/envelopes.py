@@ -72,10 +72,10 @@ def results_of(version: FileVersion, span: Span, results: Sequence[Result], run:
         one.value if run.bare else result(version, place, run.plugin, one, number) for number, one in enumerate(results)
     ]
     encoded = [dumps(value) for value in values]
-    largest = max(map(len, encoded), default=0)
+    keys = [version.path.key if one.key is None else one.key.encode("utf-8") for one in results]
+    largest = max((len(key) + len(value) for key, value in zip(keys, encoded, strict=True)), default=0)
     if largest > MAX_RESULT_BYTES:
         raise Reject(f"a result of {largest:,} bytes: at most {MAX_RESULT_BYTES:,} fit into one record of Kafka")
-    keys = [version.path.key if one.key is None else one.key.encode("utf-8") for one in results]
     return tuple(Outgoing(run.output_topic, key, value) for key, value in zip(keys, encoded, strict=True))
 
 

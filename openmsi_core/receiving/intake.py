@@ -111,6 +111,14 @@ class Intake:
             reason = "given up: more files are open at once than open-versions and spool-limit allow"
             yield self._broken(self.assembler.drop(file_id, What.INCOMPLETE, reason))
 
+    def give_up_stalest(self) -> Ended | None:
+        """End the stalest open version, so that what it keeps from being recorded can be; None when none is open."""
+        file_id = self.assembler.stalest()
+        if file_id is None:
+            return None
+        reason = "given up: so many files are open that no commit could say which, and the finished ones waited for it"
+        return self._broken(self.assembler.drop(file_id, What.INCOMPLETE, reason))
+
     def _open(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
         offset = record.position.offset
         if record.value is None:

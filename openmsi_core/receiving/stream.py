@@ -190,6 +190,8 @@ class Stream:
         now = self._clock()
         if self._full_since is None:
             self._full_since = now
+        if self._outcomes.only_held and not self._dispatch.running and (given_up := self._intake.give_up_stalest()):
+            self._outcomes.add(given_up)  # nothing else would ever make room
         if now - self._full_since < self._pace.stall_before_pause:
             self._collect(0.1)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 import zlib
@@ -713,3 +714,20 @@ def test_a_plugin_is_opened_in_the_thread_that_calls_it(tmp_path) -> None:
     rig = Rig(tmp_path, log, lambda file: {"same": rig.runners[0].thread is threading.current_thread()}, call=Threads)
     rig.run()
     assert rig.results()[0]["metadata"] == {"same": True}
+
+
+def test_more_open_files_than_any_commit_can_name_end_as_letters_and_never_as_a_standstill(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("openmsi_core.receiving.watermark.MAX_METADATA", 60)
+    chance = random.Random(1)
+    log = Log()
+    halves = [values_of(f"open{n}", BIG) for n in range(60)]
+    for half in halves:
+        log.put(half[0], *[value for _ in range(chance.randrange(1, 5)) for value in values_of("between", b"1")])
+    log.put(*[value for n in range(300) for value in values_of(f"s{n}", b"1")])
+    pace = Pace(longest=0.02, housekeeping=0.0, stop_wait=0.5, stall_before_pause=0.1)
+    rig = Rig(tmp_path, log, size, room=Room(files=100), pace=pace)
+    rig.run()
+    assert sum(result["file"]["path"].startswith("s") for result in rig.results()) == 300
+    assert {letter["what"] for letter in rig.letters()} == {"incomplete"}
