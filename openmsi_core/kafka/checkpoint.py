@@ -47,7 +47,7 @@ class AtLeastOnce:
         self._discard()
 
     def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
-        """Produce, wait for every acknowledgement, commit; blocks for up to 60 s, 4 s when we are stopping.
+        """Produce, wait for every acknowledgement, commit; blocks for up to 60 s, 2 s when we are stopping.
 
         Raises BrokerError, TopicError, RightMissing, NotDelivered.
         """

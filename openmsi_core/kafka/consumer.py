@@ -155,7 +155,7 @@ class TopicConsumer:
     def commit(self, commits: Sequence[Commit]) -> bool:
         """Commit with metadata, synchronously; False when a rebalance came first: then somebody reads it again.
 
-        librdkafka waits for a broker that went away, for minutes; this raises BrokerUnreachable after 60 s, or 4 s
+        librdkafka waits for a broker that went away, for minutes; this raises BrokerUnreachable after 60 s, or 2 s
         after ``is_stopping``. Raises BrokerError.
         """
         client = self.client

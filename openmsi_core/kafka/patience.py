@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Answer = TypeVar("Answer")
 
-STOP_SECONDS = 4.0
+STOP_SECONDS = 2.0
 _SLICE = 0.25
 
 
@@ -20,7 +20,7 @@ def never() -> bool:
 
 
 class Patience:
-    """Counts from its making: ``seconds`` in all, and only 4 s more once ``is_stopping`` says yes.
+    """Counts from its making: ``seconds`` in all, and only 2 s more once ``is_stopping`` says yes.
 
     Calls into librdkafka do not hear signals, so they are made in slices of a quarter of a second.
     """

@@ -23,7 +23,7 @@ class Pace:
     housekeeping: float = 1.0
     incomplete_after: float = 24 * 3600.0
     revoke_wait: float = 5.0
-    stop_wait: float = 4.0
+    stop_wait: float = 3.0
     without_partitions: float = 10.0
     breaker: int = 20
     breaker_patience: float = 10.0

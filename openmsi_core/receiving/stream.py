@@ -127,9 +127,12 @@ class Stream:
             stack.callback(self._drop_all)
             while not self._must_stop() and not (until_caught_up and self._is_caught_up(source)):
                 self._turn(source)
-            self._settle(self._pace.stop_wait, set(self._partitions()))
+            is_away = self._outcomes.failed  # a broker that is away would only hold up the end
+            if not is_away:
+                self._settle(self._pace.stop_wait, set(self._partitions()))
             self._outcomes.breaker.release()
-            self._checkpoint()
+            if not is_away:
+                self._checkpoint()
             if self._outcomes.breaker.is_open:
                 raise self._outcomes.breaker.error()
             return len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)

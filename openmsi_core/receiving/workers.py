@@ -71,14 +71,14 @@ class Workers:
             loop.opened.wait()
         failed = next((loop.died for loop in self._loops if loop.died is not None), None)
         if failed is not None:
-            self.stop(3.0)
+            self.stop(2.0)
             raise failed
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop(3.0)
+        self.stop(2.0)
 
     def _say(self, answer: Answer) -> None:
         """Called in a worker's thread: observers first, while the file is still there."""

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -65,16 +66,38 @@ class Stuck(Extractor):
 '''
 
 
-def test_a_plugin_that_never_comes_back_does_not_hold_up_the_end(kafka_broker, make_topic, tmp_path) -> None:
-    site = tmp_path / "site"
+def install_stuck(folder: Path) -> str:
+    """A plugin that never comes back; the PYTHONPATH that has it."""
+    site = folder / "site"
     facts = site / "stuck-1.0.dist-info"
     facts.mkdir(parents=True)
     (site / "stuck.py").write_text(STUCK)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: stuck\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text("[openmsi.extractors]\nstuck = stuck:Stuck\n")
+    return os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+
+
+@pytest.mark.skipif(why_not() is not None and not os.environ.get("CI"), reason=f"no real Kafka: {why_not()}")
+def test_a_stuck_plugin_and_a_dead_broker_together_do_not_hold_up_the_end(tmp_path) -> None:
+    path = install_stuck(tmp_path)
+    (tmp_path / "f.txt").write_text("x")
+    with RealKafka(tmp_path / "kafka") as kafka:
+        admin.create_family(admin.connected(kafka.plain()), "t", 1)
+        broker = ["--topic", "t", "--broker", kafka.bootstrap]
+        with Command(tmp_path / "send", "upload", str(tmp_path / "f.txt"), *broker) as send:
+            assert send.wait(30) == 0
+        with Command(tmp_path / "run", "run", "stuck", *broker, PYTHONPATH=path) as run:
+            wait_for((tmp_path / "run" / "state" / "spool" / "in").exists, 30, lambda: run.output)
+            kafka.kill()
+            began = time.monotonic()
+            run.end(signal.SIGTERM, within=20)
+            assert time.monotonic() - began < 10.5
+
+
+def test_a_plugin_that_never_comes_back_does_not_hold_up_the_end(kafka_broker, make_topic, tmp_path) -> None:
+    path = install_stuck(tmp_path)
     topic, broker = make_topic(1), ["--broker", kafka_broker.bootstrap]
     (tmp_path / "f.txt").write_text("x")
-    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
     with Command(tmp_path / "send", "upload", str(tmp_path / "f.txt"), "--topic", topic, *broker) as send:
         assert send.wait(30) == 0
     with Command(tmp_path / "run", "run", "stuck", "--topic", topic, *broker, PYTHONPATH=path) as run:
