@@ -19,7 +19,7 @@ from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from openmsi_core.errors import BrokerError, RightMissing
+from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
 from openmsi_core.kafka.checkpoint import Acknowledged
 from openmsi_core.kafka.consumer import TopicConsumer
@@ -32,13 +32,13 @@ from openmsi_core.kafka.errors import (
     translated,
     unreachable,
 )
-from openmsi_core.kafka.patience import Patience, never
+from openmsi_core.kafka.patience import Errand, Patience, never
 from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
 
 _log = logging.getLogger(__name__)
 
-_WRITE_SECONDS = 60.0
+_WRITE_SECONDS = 20.0  # longer than transaction.timeout.ms: by then the broker has given the transaction up
 _PREFIX = "openmsi-"
 
 
@@ -58,6 +58,7 @@ class Transactional:
         self._watch = ClientWatch(options)
         self._producer: Producer | None = None
         self._is_open = False
+        self._errand = Errand()
 
     def __enter__(self) -> Self:
         self._is_open = True
@@ -85,6 +86,9 @@ class Transactional:
             acknowledged.raise_if_failed()
         except KafkaException as error:
             raise self._given_up(producer, error.args[0]) from error
+        except BrokerUnreachable:
+            self._producer = None  # nobody is there to abort it; the broker does that after its timeout
+            raise
         except BaseException:
             self._abort(producer)
             raise
@@ -107,11 +111,16 @@ class Transactional:
             producer.send_offsets_to_transaction(offsets, self._consumer.client.consumer_group_metadata(), seconds)
 
     def _again(self, call: Callable[[float], object], patience: Patience) -> None:
-        """Make a call in slices while its failures are retriable. Raises one of BrokerError."""
+        """Make a call in slices while its failures are retriable. Raises KafkaException, BrokerError."""
         while True:
             self._watch.raise_if_refused()
             try:
-                left = guarded(partial(call, max(patience.slice, 0.05)))
+                # in a thread, because adding offsets takes no notice of its timeout (measured: 15 s)
+                timed = partial(call, max(patience.slice, 0.05))
+                left = self._errand.run(partial(guarded, timed), patience)
+            except TimeoutError as error:
+                self._errand = Errand()
+                raise unreachable(self._options, "a checkpoint is not answered") from error
             except KafkaException as error:
                 failure = error.args[0]
                 if not failure.retriable() or failure.fatal() or failure.txn_requires_abort():

@@ -20,7 +20,7 @@ from tests.kafka.processes import Command, wait_for
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 @pytest.mark.skipif(why_not() is not None and not os.environ.get("CI"), reason=f"no real Kafka: {why_not()}")
 def test_a_broker_killed_under_load_and_started_again_costs_time_and_nothing_else(tmp_path) -> None:
     chance = random.Random(7)
@@ -44,8 +44,8 @@ def test_a_broker_killed_under_load_and_started_again_costs_time_and_nothing_els
                 kafka.kill()
                 kafka.start()
             wanted = digests(source)
-            disk.until(lambda: digests(archive) == wanted if archive.is_dir() else False, 90)
-            info.until(lambda: len(values(kafka.bootstrap, "results")) >= len(wanted), 90)
+            disk.until(lambda: digests(archive) == wanted if archive.is_dir() else False, 120)
+            info.until(lambda: len(values(kafka.bootstrap, "results")) >= len(wanted), 120)
             assert [each.end(within=15) for each in (watch, disk, info)] == [0, 0, 0]
         told = Counter(json.loads(value)["file"]["path"] for _, value in values(kafka.bootstrap, "results"))
         assert sorted(told) == sorted(name.decode() for name in wanted)
