@@ -1,0 +1,51 @@
+"""Seeded defects: each breaks one promise, and the trials of its faults must notice.
+
+Each is a context manager that makes the defect in this process. Trials in this process are wrapped by it; real
+processes get it through `launched`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+from unittest.mock import patch
+
+from openmsi_core.files.assembly import Assembler
+from openmsi_core.files.opened import OpenVersion
+from openmsi_core.receiving import unfinished
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+
+
+@contextmanager
+def metadata_is_dropped() -> Iterator[None]:
+    """A commit does not say what is unfinished above it: P3."""
+    with patch.object(unfinished, "decode", lambda _text: None):
+        yield
+
+
+@contextmanager
+def digest_is_not_checked() -> Iterator[None]:
+    """A file counts as whole whatever its digest: P2."""
+    with patch.object(OpenVersion, "digest", lambda opened: opened.promised):
+        yield
+
+
+@contextmanager
+def old_partitions_are_remembered() -> Iterator[None]:
+    """What was read under an earlier assignment goes on as if nothing had happened: P3."""
+    with patch.object(Assembler, "forget_partitions", lambda *_: None):
+        yield
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "metadata-is-dropped": metadata_is_dropped,
+    "digest-is-not-checked": digest_is_not_checked,
+    "old-partitions-are-remembered": old_partitions_are_remembered,
+}
+
+
+def applied(name: str) -> AbstractContextManager[Any]:
+    """The mutation of that name; nothing for ""."""
+    return MUTATIONS[name]() if name else nullcontext()
