@@ -213,11 +213,13 @@ class What(StrEnum):
     DIGEST_MISMATCH = "digest-mismatch"
     CONTRADICTORY = "contradictory"
     BAD_RECORD = "bad-record"
+    BEGINNING_LOST = "beginning-lost"
+    HEADLESS = "headless"
 
     @property
     def is_letter(self) -> bool:
         """True when a person must look at it: it becomes a dead letter."""
-        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED}
+        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED, What.HEADLESS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +271,21 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A partition that was just assigned to us: its commit (None: there is none) and the ends of its log."""
+    """A partition that was just assigned to us: its commit (None: there is none) and the ends of its log.
+
+    ``since`` is the first offset at or after the moment that the run was told to begin at, ``high`` when there is
+    none. ``is_new``: there is no commit, though the group has some on other partitions, so the partition was added
+    while the group existed. ``is_refused``: the broker would not let us read at the commit.
+    """
 
     partition: int
     committed: int | None
     metadata: str
     low: int
     high: int
+    since: int | None = None
+    is_new: bool = False
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

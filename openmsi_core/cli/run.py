@@ -28,7 +28,12 @@ log = logging.getLogger(__name__)
 @click.option("--group", help="The consumer group; by default openmsi-NAME.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; may be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not the files that match; may be repeated.")
-@click.option("--from", "start", metavar="WHERE", help="Where a group without commits begins: beginning or end.")
+@click.option(
+    "--from",
+    "start",
+    metavar="WHERE",
+    help="Where a group without commits begins: beginning, end, or a moment like 2026-11-24T12:00Z.",
+)
 @click.option("--until-caught-up", is_flag=True, default=None, help="End at the present end of the topic.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")

@@ -161,6 +161,16 @@ class Assembler:
         """The open versions that got no record since ``before_ms``, our clock: a sender's may be wrong by years."""
         return [each.file_id for each in self._open.values() if each.last_ms < before_ms]
 
+    def headless(self, before_ms: int) -> list[bytes]:
+        """The open versions whose first record did not come, and that got no other one since ``before_ms``."""
+        found = []
+        for opened in self._open.values():  # the stalest first
+            if opened.last_ms >= before_ms:
+                break
+            if opened.version is None:
+                found.append(opened.file_id)
+        return found
+
     def stalest(self) -> bytes | None:
         """The open version that got no record for longest."""
         return next(iter(self._open), None)

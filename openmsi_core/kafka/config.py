@@ -49,7 +49,6 @@ _REFUSED = {
     "isolation.level": "it is always read_committed: an aborted transaction must never be seen",
     "auto.offset.reset": "it is always error: where reading begins is decided on assignment (--from)",
     "group.id": "the group is the name of the run (--group)",
-    "group.instance.id": "openmsi hands partitions back when it stops; a static member would keep them",
     "enabled_events": "openmsi listens to the client's errors itself",
     "log.queue": "openmsi reads the client's log itself",
     "opaque": "it is code, not text",
@@ -173,7 +172,10 @@ def consumer(options: Options, group: str) -> ClientSettings:
     Raises SettingsError.
     """
     user = checked(options)
-    defaults: ClientSettings = _reading_defaults() | {"max.poll.interval.ms": 900_000}
+    defaults: ClientSettings = _reading_defaults() | {
+        "max.poll.interval.ms": 900_000,
+        "topic.metadata.refresh.interval.ms": 30_000,  # the default is 5 min, for which new partitions wait
+    }
     if user.get("group.protocol", "classic").lower() == "consumer":
         for name in _SERVER_SIDE:
             if name in user:

@@ -51,9 +51,9 @@ class Intake:
         sealer: Sealer,
         counts: Counts,
         max_file_size: int,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self.assembler = assembler
         self.parked: list[Parked] = []
         self.parked_bytes = 0
@@ -105,6 +105,38 @@ class Intake:
         for file_id in self.assembler.stale(before_ms):
             yield self._broken(self.assembler.drop(file_id, What.INCOMPLETE, "its other records never came"))
 
+    def behead(self, before_ms: int) -> Iterator[Ended]:
+        """End the versions whose first record did not come, and that got no other one since ``before_ms``.
+
+        A sender's records keep their order, so the first one lies before the offset at which we began.
+        """
+        for file_id in self.assembler.headless(before_ms):
+            span = self.assembler.span_of(file_id)
+            starts = [self._assigned[partition].watermark.start for partition in span.partitions]
+            if any(start.cut for start in starts):
+                what, reason = What.BEGINNING_LOST, "retention removed its first records before they were read"
+            elif any(start.is_commit for start in starts):
+                what, reason = What.HEADLESS, "the rest of a version that was dealt with before this run began"
+            else:
+                what, reason = What.HEADLESS, "it began before the offset at which this run began"
+            yield self._broken(self.assembler.drop(file_id, what, reason))
+
+    def cut(self, assignment: Assignment, topic: str) -> Ended | None:
+        """The outcome of records that retention removed before they were read; None when there are none."""
+        start = assignment.watermark.start
+        if start.cut is None:
+            return None
+        first, last = start.cut
+        assignment.watermark.begin(first)
+        span = Span(topic, {assignment.partition: (first, last, 0)})
+        began = [offset for offset in sorted(start.listed) if offset <= last]
+        known = f"; files that were not finished began at {', '.join(map(str, began[:100]))}" if began else ""
+        reason = (
+            f"retention removed the offsets {first} to {last} before they were read{known}. Send again the files of "
+            "that time"
+        )
+        return Ended(Outcome(What.BEGINNING_LOST, reason=reason), ((assignment, first),), span)
+
     def shed(self) -> Iterator[Ended]:
         """End the stalest versions while the assembler is beyond its limits."""
         for file_id in self.assembler.excess():
@@ -153,7 +185,7 @@ class Intake:
             assignment.watermark.begin(offset)
         else:
             self._begin_earlier(assignment, offset, self.assembler.span_of(chunk.file_id))
-        event = self.assembler.take(record, chunk, self._now_ms())
+        event = self.assembler.take(record, chunk, self.now_ms())
         return None if event is None else self._event(event)
 
     @staticmethod

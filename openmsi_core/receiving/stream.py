@@ -27,6 +27,7 @@ from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Claim, Record
 from openmsi_core.ports import OutcomeStore, RecordSource
 from openmsi_core.receiving.breaker import Breaker
+from openmsi_core.receiving.deadlines import Deadlines
 from openmsi_core.receiving.dispatch import Dispatch
 from openmsi_core.receiving.intake import Arrived, Intake
 from openmsi_core.receiving.jobs import Assignment, Ended, Job, RunFacts
@@ -77,7 +78,7 @@ class Stream:
         self._moved = clock()
         self._kept_house = clock()
         self._full_since: float | None = None
-        self._caught_up_at: datetime | None = None
+        self._deadlines = Deadlines(self._pace)
         self._took = self._drained = False
         self._must_anchor = False
         self._without_partitions: float | None = None
@@ -86,18 +87,23 @@ class Stream:
     # The source's Listener: called inside poll(), so in the thread of the loop.
 
     def assigned(self, claims: Sequence[Claim]) -> Mapping[int, int]:
-        """Begin each partition at its commit, or where the run begins."""
+        """Begin each partition at its commit, or where the run begins; one that is ours already begins anew."""
         starts: dict[int, int] = {}
+        self._drop([claim.partition for claim in claims])
         for claim in claims:
             start = start_of(claim, self.run_facts.topic_id, self._first_offset(claim))
             assignment = Assignment(claim.partition, Watermark(claim.partition, start), claim.high)
             self._intake.assign(assignment)
             starts[claim.partition] = start.offset
+            if claim.is_new:
+                log.warning("partition %d was added: versions of a path may lie on two partitions now", claim.partition)
+            if cut := self._intake.cut(assignment, self.run_facts.topic):
+                self._outcomes.add(cut)
             self._must_anchor = self._must_anchor or claim.committed is None
             log.info(
                 "partition %d is ours from offset %d on (its end is %d)", claim.partition, start.offset, claim.high
             )
-        self._caught_up_at = None
+        self._deadlines.restart()
         if self._intake.assignments():
             self._without_partitions = None
         elif self._without_partitions is None:
@@ -252,14 +258,9 @@ class Stream:
         self._kept_house = now
         for event in list(self._intake.reopen()):
             self._on(event)
-        if not self._drained or not self._is_at_end(source):
-            self._caught_up_at = None
-            return
-        self._caught_up_at = self._caught_up_at or self._now()
-        moment = self._now().timestamp() - self._pace.incomplete_after
-        if self._caught_up_at.timestamp() <= moment:  # downtime and backlog never age a file
-            for ended in list(self._intake.expire(int(moment * 1000))):
-                self._outcomes.add(ended)
+        is_caught_up = self._drained and self._is_at_end(source)
+        for ended in list(self._deadlines.passed(self._intake, is_caught_up=is_caught_up)):
+            self._outcomes.add(ended)
 
     def _is_at_end(self, source: RecordSource) -> bool:
         assignments = self._intake.assignments()

@@ -78,7 +78,9 @@ def run_plugin(
             observers.checkpoint(counts)
 
         stream = _stream(settings, run, intake, workers, told, spool.folder, stopping=stopping)
-        source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream, is_stopping=stopping.is_set))
+        source = stack.enter_context(
+            TopicConsumer(kafka, run.topic, run.group, stream, since_ms=settings.since_ms, is_stopping=stopping.is_set)
+        )
         store = stack.enter_context(_store(settings, kafka, source, stopping))
         still_open = stream.run(source, store, settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
@@ -161,5 +163,11 @@ def _wanted(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVers
 
 
 def _first_offset(settings: RunSettings) -> Callable[[Claim], int]:
-    """Where a partition without a commit begins."""
-    return (lambda claim: claim.high) if settings.start == "end" else (lambda claim: claim.low)
+    """Where a partition without a commit begins; one that was added later has no records but new ones."""
+
+    def first(claim: Claim) -> int:
+        if settings.start == "beginning" or claim.is_new:
+            return claim.low
+        return claim.high if settings.start == "end" or claim.since is None else claim.since
+
+    return first
