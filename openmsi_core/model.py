@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -215,6 +215,7 @@ class What(StrEnum):
     BAD_RECORD = "bad-record"
     BEGINNING_LOST = "beginning-lost"
     HEADLESS = "headless"
+    TOO_MANY_RESULTS = "too-many-results"
 
     @property
     def is_letter(self) -> bool:
@@ -240,7 +241,7 @@ class Outcome:
     """
 
     what: What
-    results: tuple[Outgoing, ...] = ()
+    results: Collection[Outgoing] = ()
     location: str = ""
     unchanged: bool = False
     reason: str = ""
@@ -286,24 +287,3 @@ class Claim:
     since: int | None = None
     is_new: bool = False
     is_refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A sealed record that could be opened."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class NotYet:
-    """A sealed record whose key has not arrived; it is parked until ``key_index`` is there."""
-
-    key_index: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Never:
-    """A sealed record that can never be opened."""
-
-    reason: str

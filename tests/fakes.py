@@ -100,7 +100,7 @@ class LogStore:
         self.failing = failing
         self.checkpoints = 0
 
-    def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
+    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
         if self.failing:
             self.failing -= 1
             raise BrokerUnreachable("the broker is away")

@@ -21,6 +21,7 @@ CHUNK_MARGIN = 64 * 1024
 """A record is its chunk and at most this: header, metadata, key, and what encryption adds."""
 
 TRANSACTION_TIMEOUT_MS = 15_000
+LARGE_TRANSACTION_TIMEOUT_MS = 60_000
 OUTCOME_TIMEOUT_MS = 60_000
 
 _ALIASES = {
@@ -155,9 +156,17 @@ def outcome_producer(options: Options) -> ClientSettings:
     )
 
 
-def checkpoint_producer(options: Options, transactional_id: str) -> ClientSettings:
-    """For results, receipts, dead letters and offsets in one transaction. Raises SettingsError."""
+def checkpoint_producer(options: Options, transactional_id: str, *, is_large: bool = False) -> ClientSettings:
+    """For results, receipts, dead letters and offsets in one transaction. Raises SettingsError.
+
+    ``is_large``: for one with more results than the usual timeout is made for.
+    """
     user = checked(options)
+    if is_large:
+        longest = max(
+            LARGE_TRANSACTION_TIMEOUT_MS, _number({"transaction.timeout.ms": "0"} | user, "transaction.timeout.ms")
+        )
+        user["transaction.timeout.ms"] = str(longest)
     user.pop("message.timeout.ms", None)  # above transaction.timeout.ms it is refused at creation
     return _merged(
         _outcome_defaults() | {"transaction.timeout.ms": TRANSACTION_TIMEOUT_MS},

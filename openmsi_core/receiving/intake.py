@@ -15,8 +15,8 @@ from openmsi_core.errors import BadRecord
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignored, Whole
 from openmsi_core.files.opened import Span
-from openmsi_core.model import Chunk, Never, NotYet, Outcome, Record, What
-from openmsi_core.ports import Sealer
+from openmsi_core.model import Chunk, Outcome, Record, What
+from openmsi_core.ports import Never, NotYet, Sealer
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended
 
 log = logging.getLogger(__name__)

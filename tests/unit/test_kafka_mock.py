@@ -230,8 +230,8 @@ def test_where_retention_was_faster_the_partition_is_claimed_once_more_and_readi
     listening = Mistaken()
     with TopicConsumer(options, "T", "g", listening) as consumer:
         records = taken([consumer], lambda records: {0, 1} == {each.position.partition for each in records})
-    first = next(each.position.offset for each in records if each.position.partition == 0)
-    assert (first, listening.claims[0].low, listening.claims[0].is_refused) == (3, 3, True)
+        first = next(each.position.offset for each in records if each.position.partition == 0)
+        assert (first, listening.claims[0].low, listening.claims[0].is_refused) == (3, 3, True)
 
 
 def test_a_broker_that_refuses_every_offset_is_told_with_topic_and_partition(cluster, options) -> None:
