@@ -19,7 +19,7 @@ come ends by itself; `stale` names those, and `drop` ends them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from openmsi_core.errors import BadVersion
@@ -116,6 +116,16 @@ class Assembler:
     def has_ended(self, file_id: bytes) -> bool:
         """True when this version ended here not long ago: its records are late duplicates."""
         return file_id in self._ended
+
+    def unfinished(self) -> Iterator[str]:
+        """What is open, in words, the stalest first."""
+        for opened in self._open.values():
+            what = (
+                str(opened.version.path)
+                if opened.version
+                else f"a file without its first record ({opened.file_id.hex()})"
+            )
+            yield f"{what}, from {opened.span.first} on"
 
     def span_of(self, file_id: bytes) -> Span:
         """Where the records of an open version stand that came so far."""

@@ -23,6 +23,9 @@ class Claims:
 
     While the transaction of a killed member is open the broker does not tell its commits: every question is asked
     again for up to 60 s, then BrokerUnreachable is raised; RightMissing at once.
+
+    This runs inside a rebalance callback. There, poll, consume, close and list_topics of the same client would clear
+    confluent-kafka's call state, and the next callback of the same poll would abort the process: none is used here.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Claims:
         """One claim for each partition; None when we are stopping."""
         commits = self.committed(partitions)
         fresh = [each.partition for each in commits if each.offset < 0]
-        is_new = bool(fresh) and self._has_commits()
+        is_new = bool(fresh) and self._has_commits(min(fresh))
         moments = self._moments(fresh)
         claims = []
         for each in commits:
@@ -81,12 +84,9 @@ class Claims:
 
         return (self._answered(ask) if asked else None) or []
 
-    def _has_commits(self) -> bool:
-        """True when the group has a commit on any partition of the topic."""
-        count = self._answered(
-            lambda: len(self._consumer.list_topics(self._topic, _ASK_SECONDS).topics[self._topic].partitions)
-        )
-        return any(each.offset >= 0 for each in self.committed(range(count or 0)))
+    def _has_commits(self, below: int) -> bool:
+        """True when the group has a commit on a partition below this one; what is added gets the highest numbers."""
+        return any(each.offset >= 0 for each in self.committed(range(below)))
 
     def _moments(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """The first offset at or after the moment that the run begins at; left out where there is none."""
