@@ -15,9 +15,11 @@ Offsets are compared, never counted: transactions and compaction leave holes.
 
 from __future__ import annotations
 
-import heapq
 import logging
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from openmsi_core.model import Claim, Commit
 from openmsi_core.receiving import unfinished
@@ -25,6 +27,8 @@ from openmsi_core.receiving import unfinished
 log = logging.getLogger(__name__)
 
 MAX_METADATA = 4000
+_FEWER = 64  # offsets that are left out at once when the metadata turn out too long after all
+_SWEPT = 1024  # so many offsets of versions that are dealt with may always stay in the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ class Watermark:
         self.start = start
         self.next_offset = start.offset
         self._open: set[int] = set()
-        self._order: list[int] = []  # a heap of offsets; those not in _open any more are dropped when they surface
+        self._order: list[int] = []  # ascending; those not in _open any more are swept out when they are many
+        self._first = 0  # what stands in _order before this is not open
 
     def __len__(self) -> int:
         return len(self._open)
@@ -97,39 +102,57 @@ class Watermark:
         self.next_offset = max(self.next_offset, offset + 1)
 
     def begin(self, offset: int) -> None:
-        """A version began at ``offset``."""
-        if offset not in self._open:
-            self._open.add(offset)
-            heapq.heappush(self._order, offset)
+        """A version began at ``offset``. Takes no time when it is the last so far, as it nearly always is."""
+        if offset in self._open:
+            return
+        self._open.add(offset)
+        if not self._order or offset > self._order[-1]:
+            self._order.append(offset)
+            return
+        at = bisect_left(self._order, offset)
+        if self._order[at] != offset:
+            self._order.insert(at, offset)
+        self._first = min(self._first, at)
 
     def finish(self, offset: int) -> None:
         """The version that began at ``offset`` is dealt with. Nothing happens when it is not open."""
         self._open.discard(offset)
+        if len(self._order) > 2 * len(self._open) + _SWEPT:
+            self._order = [each for each in self._order if each in self._open]
+            self._first = 0
 
     @property
     def low(self) -> int:
         """The offset to read on from: of the first open version, or after the last record taken."""
-        while self._order and self._order[0] not in self._open:
-            heapq.heappop(self._order)
-        return self._order[0] if self._order else self.next_offset
+        first = next(self._from_first(), None)
+        return self.next_offset if first is None else first
 
     def commit(self, topic_id: str, finishing: frozenset[int] = frozenset()) -> Plan:
         """What a commit would say once ``finishing`` (first offsets) are dealt with too.
 
         The metadata may not hold every open version; then H is lowered, and the versions of ``finishing`` that
-        began at or above it must wait: they are in `Plan.held`. Changes nothing.
+        began at or above it must wait: they are in `Plan.held`. Changes nothing. Takes some milliseconds, however many
+        versions are open.
         """
-        still_open = sorted(self._open - finishing)
-        fitting = min(len(still_open), unfinished.MAX_OFFSETS)
-        while True:
-            below = still_open[fitting] if fitting < len(still_open) else self.next_offset
-            text = unfinished.encode(topic_id, below, still_open[:fitting])
-            if len(text) <= MAX_METADATA or fitting <= 1:
-                break
-            fitting = max(1, min(fitting - 1, fitting * MAX_METADATA // len(text)))
+        listed, left_out = unfinished.fitting(topic_id, self._still_open(finishing), MAX_METADATA)
+        below = self.next_offset if left_out is None else left_out
+        text = unfinished.encode(topic_id, below, listed)
+        while len(text) > MAX_METADATA:  # what was packed in pieces may be a little shorter than in one piece
+            below = listed[-_FEWER:][0]
+            listed = listed[:-_FEWER]
+            text = unfinished.encode(topic_id, below, listed)
         held = frozenset(offset for offset in finishing if offset >= below)
-        low = still_open[0] if still_open else self.next_offset
+        low = listed[0] if listed else below
         return Plan(Commit(self.partition, low, text), held, below)
+
+    def _still_open(self, finishing: frozenset[int]) -> Iterator[int]:
+        return (offset for offset in self._from_first() if offset in self._open and offset not in finishing)
+
+    def _from_first(self) -> Iterator[int]:
+        """All that began, in order, from the first open one on."""
+        while self._first < len(self._order) and self._order[self._first] not in self._open:
+            self._first += 1
+        return islice(self._order, self._first, None)
 
 
 @dataclass(frozen=True, slots=True)
