@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
+from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
 from openmsi_core.receiving import unfinished
@@ -39,9 +40,31 @@ def old_partitions_are_remembered() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def checksum_is_not_checked() -> Iterator[None]:
+    """A record counts as undamaged whatever its checksum: P2."""
+    with patch.object(wire, "_checksum", lambda *_: 7):
+        yield
+
+
+@contextmanager
+def claims_are_believed() -> Iterator[None]:
+    """Memory is set aside for the size that a record claims: P5."""
+    learn = OpenVersion._learn
+
+    def learned(opened: Any, chunk: Any) -> None:
+        learn(opened, chunk)
+        opened.reserved = bytearray(min(chunk.version.size if chunk.version else 0, 1 << 26))
+
+    with patch.object(OpenVersion, "_learn", learned):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
+    "checksum-is-not-checked": checksum_is_not_checked,
+    "claims-are-believed": claims_are_believed,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 
