@@ -14,12 +14,14 @@ from openmsi_core.receiving.jobs import Assignment, Ended
 class Checkpoint:
     """What goes together: the outcomes that are recorded as dealt with, and the commits that say so.
 
-    ``held`` are outcomes that no commit could record yet; they wait, and nothing of them is published.
+    ``held`` are outcomes that no commit could record yet; they wait, and nothing of them is published. ``below`` is
+    the H of each commit.
     """
 
     ended: tuple[Ended, ...]
     held: tuple[Ended, ...]
     commits: tuple[Commit, ...]
+    below: tuple[tuple[Assignment, int], ...] = ()
 
 
 def plan(ended: Sequence[Ended], assignments: Sequence[Assignment], topic_id: str) -> Checkpoint:
@@ -46,6 +48,7 @@ def plan(ended: Sequence[Ended], assignments: Sequence[Assignment], topic_id: st
         ended=tuple(going),
         held=tuple(each for each in ended if each.is_alive and id(each) not in chosen),
         commits=tuple(one.commit for one in plans.values()),
+        below=tuple((assignment, one.below) for assignment, one in plans.items()),
     )
 
 
@@ -54,6 +57,8 @@ def record(checkpoint: Checkpoint) -> None:
     for each in checkpoint.ended:
         for assignment, offset in each.offsets:
             assignment.watermark.finish(offset)
+    for assignment, below in checkpoint.below:
+        assignment.watermark.recorded(below)
 
 
 def _last(ended: Ended, assignment: Assignment) -> int:

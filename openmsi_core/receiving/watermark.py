@@ -19,7 +19,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, takewhile
 
 from openmsi_core.model import Claim, Commit
 from openmsi_core.receiving import unfinished
@@ -93,6 +93,8 @@ class Watermark:
         self._open: set[int] = set()
         self._order: list[int] = []  # ascending; those not in _open any more are swept out when they are many
         self._first = 0  # what stands in _order before this is not open
+        self._recorded = start.below  # H of the last commit
+        self._ahead = sorted(offset for offset in start.listed if offset >= start.offset)  # open, if not read yet
 
     def __len__(self) -> int:
         return len(self._open)
@@ -133,20 +135,43 @@ class Watermark:
         The metadata may not hold every open version; then H is lowered, and the versions of ``finishing`` that
         began at or above it must wait: they are in `Plan.held`. Changes nothing. Takes some milliseconds, however many
         versions are open.
+
+        H never goes down again: what was finished between a lower one and the last one would be forgotten with it.
+        So until reading has come to the H it began with, what that commit said of the versions ahead is said again;
+        and where the list would not fit any more because versions in its middle ended, these must wait too.
         """
         listed, left_out = unfinished.fitting(topic_id, self._still_open(finishing), MAX_METADATA)
-        below = self.next_offset if left_out is None else left_out
+        below = max(self.next_offset, self.start.below) if left_out is None else left_out
         text = unfinished.encode(topic_id, below, listed)
         while len(text) > MAX_METADATA:  # what was packed in pieces may be a little shorter than in one piece
-            below = listed[-_FEWER:][0]
-            listed = listed[:-_FEWER]
+            below, listed = listed[-_FEWER:][0], listed[:-_FEWER]
             text = unfinished.encode(topic_id, below, listed)
-        held = frozenset(offset for offset in finishing if offset >= below)
-        low = listed[0] if listed else below
+        if below < self._recorded:
+            return self._within_the_last(topic_id, finishing)
+        return self._plan(listed, below, text, frozenset(offset for offset in finishing if offset >= below))
+
+    def recorded(self, below: int) -> None:
+        """A commit whose H is ``below`` is durable."""
+        self._recorded = max(self._recorded, below)
+
+    def _within_the_last(self, topic_id: str, finishing: frozenset[int]) -> Plan:
+        """A commit with the H of the last one; were nothing of ``finishing`` in it, it would be the last one and fit."""
+        some = sorted(offset for offset in finishing if offset < self._recorded)
+        while True:
+            is_open = self._still_open(frozenset(some))
+            listed = list(takewhile(lambda offset: offset < self._recorded, is_open))
+            text = unfinished.encode(topic_id, self._recorded, listed)
+            if len(text) <= MAX_METADATA or not some:
+                return self._plan(listed, self._recorded, text, finishing - frozenset(some))
+            some = some[: len(some) // 2]
+
+    def _plan(self, listed: list[int], below: int, text: str, held: frozenset[int]) -> Plan:
+        low = min(listed[0], self.next_offset) if listed else self.next_offset
         return Plan(Commit(self.partition, low, text), held, below)
 
     def _still_open(self, finishing: frozenset[int]) -> Iterator[int]:
-        return (offset for offset in self._from_first() if offset in self._open and offset not in finishing)
+        begun = (offset for offset in self._from_first() if offset in self._open and offset not in finishing)
+        return chain(begun, islice(self._ahead, bisect_left(self._ahead, self.next_offset), None))
 
     def _from_first(self) -> Iterator[int]:
         """All that began, in order, from the first open one on."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from openmsi_core.files.datafile import DataFile
+from openmsi_core.model import Record
+from openmsi_core.ports import Listener
+from tests.fakes import Log, LogSource
 from tests.faults.trial import Trial, Violation
 from tests.rig import Rig
+
+logging.getLogger("openmsi_core").addHandler(logging.NullHandler())  # warnings are what a fault plan is about
 
 _PATIENCE = 60.0  # seconds without an end after which a run counts as stuck
 A_DAY = timedelta(hours=25)  # longer than incomplete-after
@@ -58,7 +65,7 @@ def finish(rig: Rig, at_poll: Callable[[], None] = lambda: None) -> int:
         stream = rig.stream
         if time.monotonic() > ends:
             rig.stream.stopping.set()
-        if not stream._is_caught_up(rig.source):
+        if len(rig.source.positions()) < len(rig.log.partitions) or not stream._is_caught_up(rig.source):
             return
         if len(rig.intake.assembler) or len(rig.intake.parked):
             rig.now += A_DAY
@@ -73,8 +80,34 @@ def finish(rig: Rig, at_poll: Callable[[], None] = lambda: None) -> int:
     return left
 
 
-def new_rig(folder: Path, number: int, log: object, plugin: object, **more: object) -> Rig:
+def new_rig(folder: Path, number: int, log: Log, plugin: Callable[[DataFile], object], **more: object) -> Rig:
     """A rig with a spool of its own, as a process on another host would have."""
     place = folder / f"run-{number}"
     place.mkdir()
     return Rig(place, log, plugin, **more)
+
+
+class Scattering(LogSource):
+    """A source that takes its records from any of its partitions, as a broker answers."""
+
+    def __init__(self, log: Log, listener: Listener, chance: random.Random) -> None:
+        super().__init__(log, listener)
+        self._chance = chance
+
+    def poll(self, timeout: float) -> Record | None:
+        if len(self._positions) > 1:
+            some = list(self._positions.items())
+            self._chance.shuffle(some)
+            self._positions = dict(some)
+        return super().poll(timeout)
+
+    @property
+    def own(self) -> list[int]:
+        """The partitions that are ours."""
+        return sorted(self._positions)
+
+    def lose(self, partitions: Sequence[int]) -> None:
+        """As when the group gave them away without asking."""
+        self.listener.lost(partitions)
+        for partition in partitions:
+            del self._positions[partition]

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
-from openmsi_core.receiving import unfinished
+from openmsi_core.receiving import checkpoint, unfinished
+from openmsi_core.receiving.jobs import Ended, Job
+from openmsi_core.receiving.watermark import Watermark
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -60,11 +63,48 @@ def claims_are_believed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def last_record_is_enough() -> Iterator[None]:
+    """A file is published when its last record came, before it is whole and verified: P2."""
+    with (
+        patch.object(OpenVersion, "is_whole", property(lambda opened: None not in (opened._end, opened.version))),
+        patch.object(OpenVersion, "digest", lambda opened: opened.promised),
+    ):
+        yield
+
+
+@contextmanager
+def commit_is_skipped() -> Iterator[None]:
+    """Results are published without the commit that says so: P3."""
+    plan = checkpoint.plan
+    with patch.object(checkpoint, "plan", lambda *arguments: replace(plan(*arguments), commits=())):
+        yield
+
+
+@contextmanager
+def open_versions_are_forgotten() -> Iterator[None]:
+    """A commit passes versions that are not dealt with: P4."""
+    with patch.object(Watermark, "_still_open", lambda *_: iter(())):
+        yield
+
+
+@contextmanager
+def epochs_are_ignored() -> Iterator[None]:
+    """What was begun under an assignment that ended is published under the next one: P3."""
+    always = property(lambda _: True)
+    with patch.object(Ended, "is_alive", always), patch.object(Job, "is_alive", always):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
     "checksum-is-not-checked": checksum_is_not_checked,
     "claims-are-believed": claims_are_believed,
+    "last-record-is-enough": last_record_is_enough,
+    "commit-is-skipped": commit_is_skipped,
+    "open-versions-are-forgotten": open_versions_are_forgotten,
+    "epochs-are-ignored": epochs_are_ignored,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 
