@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from openmsi_core.model import Commit
@@ -13,12 +14,14 @@ from openmsi_core.receiving.jobs import Assignment, Ended
 class Checkpoint:
     """What goes together: the outcomes that are recorded as dealt with, and the commits that say so.
 
-    ``held`` are outcomes that no commit could record yet; they wait, and nothing of them is published.
+    ``held`` are outcomes that no commit could record yet; they wait, and nothing of them is published. ``below`` is
+    the H of each commit.
     """
 
     ended: tuple[Ended, ...]
     held: tuple[Ended, ...]
     commits: tuple[Commit, ...]
+    below: tuple[tuple[Assignment, int], ...] = ()
 
 
 def plan(ended: Sequence[Ended], assignments: Sequence[Assignment], topic_id: str) -> Checkpoint:
@@ -29,13 +32,13 @@ def plan(ended: Sequence[Ended], assignments: Sequence[Assignment], topic_id: st
     """
     going = [each for each in ended if each.is_alive]
     while True:
-        plans = [assignment.watermark.commit(topic_id, _finishing(going, assignment)) for assignment in assignments]
+        finishing = _finishing(going)
+        plans = {each: each.watermark.commit(topic_id, frozenset(finishing[each])) for each in assignments}
         held = {
             id(each)
             for each in going
             for assignment, offset in each.offsets
-            for at, one in enumerate(plans)
-            if assignments[at] is assignment and (offset in one.held or _last(each, assignment) >= one.below)
+            if (one := plans.get(assignment)) and (offset in one.held or _last(each, assignment) >= one.below)
         }
         if not held:
             break
@@ -44,7 +47,8 @@ def plan(ended: Sequence[Ended], assignments: Sequence[Assignment], topic_id: st
     return Checkpoint(
         ended=tuple(going),
         held=tuple(each for each in ended if each.is_alive and id(each) not in chosen),
-        commits=tuple(one.commit for one in plans),
+        commits=tuple(one.commit for one in plans.values()),
+        below=tuple((assignment, one.below) for assignment, one in plans.items()),
     )
 
 
@@ -53,6 +57,8 @@ def record(checkpoint: Checkpoint) -> None:
     for each in checkpoint.ended:
         for assignment, offset in each.offsets:
             assignment.watermark.finish(offset)
+    for assignment, below in checkpoint.below:
+        assignment.watermark.recorded(below)
 
 
 def _last(ended: Ended, assignment: Assignment) -> int:
@@ -60,5 +66,9 @@ def _last(ended: Ended, assignment: Assignment) -> int:
     return run[1] if run is not None else -1
 
 
-def _finishing(going: Sequence[Ended], assignment: Assignment) -> frozenset[int]:
-    return frozenset(offset for each in going for one, offset in each.offsets if one is assignment)
+def _finishing(going: Sequence[Ended]) -> Mapping[Assignment, set[int]]:
+    found = defaultdict[Assignment, set[int]](set)
+    for each in going:
+        for assignment, offset in each.offsets:
+            found[assignment].add(offset)
+    return found

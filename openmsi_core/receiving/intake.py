@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from openmsi_core.errors import BadRecord
 from openmsi_core.files import wire
@@ -22,6 +23,7 @@ from openmsi_core.receiving.jobs import Assignment, Counts, Ended
 log = logging.getLogger(__name__)
 
 
+_NAMED = 5
 MAX_COPIED = 16 * 1024  # bytes of a bad record that its dead letter carries; the rest stays in the topic
 
 
@@ -100,6 +102,13 @@ class Intake:
             if result is not None:
                 yield result
 
+    def say_unfinished(self) -> None:
+        """Log what is still open: five files by name, and how many more."""
+        for text in islice(self.assembler.unfinished(), _NAMED):
+            log.info("not finished: %s", text)
+        if len(self.assembler) > _NAMED:
+            log.info("not finished: %d more files", len(self.assembler) - _NAMED)
+
     def expire(self, before_ms: int) -> Iterator[Ended]:
         """End the versions that got no record since ``before_ms``, and those beyond the limits."""
         for file_id in self.assembler.stale(before_ms):
@@ -174,23 +183,23 @@ class Intake:
         return self._chunk(record, assignment, chunk)
 
     def _chunk(self, record: Record, assignment: Assignment, chunk: Chunk) -> Arrived | Ended | None:
-        offset = record.position.offset
-        if chunk.file_id not in self.assembler:
-            if self.assembler.has_ended(chunk.file_id) or chunk.abort:
-                self.counts.skipped += 1
-                return None
-            if assignment.watermark.start.is_finished(offset):
-                self.counts.skipped += 1
-                return None
-            assignment.watermark.begin(offset)
-        else:
-            self._begin_earlier(assignment, offset, self.assembler.span_of(chunk.file_id))
+        offset, is_open = record.position.offset, chunk.file_id in self.assembler
+        if not is_open and (self.assembler.has_ended(chunk.file_id) or chunk.abort):
+            self.counts.skipped += 1
+            return None
+        span = self.assembler.span_of(chunk.file_id) if is_open else Span()
+        # What began here before this run and is not unfinished has ended, everywhere: what opened it again in another
+        # partition is a late duplicate.
+        if assignment.partition not in span.runs and assignment.watermark.start.is_finished(offset):
+            self.counts.skipped += 1
+            return None
+        self._begin_earlier(assignment, offset, span)
         event = self.assembler.take(record, chunk, self.now_ms())
         return None if event is None else self._event(event)
 
     @staticmethod
     def _begin_earlier(assignment: Assignment, offset: int, span: Span) -> None:
-        """The version goes on in another partition, or a record before its first one was parked until now."""
+        """The version begins, or goes on in another partition, or a record before its first one was parked till now."""
         run = span.runs.get(assignment.partition)
         if run is not None and offset > run[0]:
             return

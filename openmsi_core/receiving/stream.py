@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from itertools import islice
 
 from openmsi_core.errors import BrokerUnreachable
 from openmsi_core.files.content import InMemory
@@ -144,7 +143,7 @@ class Stream:
                 self._write_all()
             if self._outcomes.breaker.is_open:
                 raise self._outcomes.breaker.error()
-            self._say_unfinished()
+            self._intake.say_unfinished()
             open_files = len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)
             return open_files + len(self._outcomes)
 
@@ -235,13 +234,6 @@ class Stream:
             self.counts.add(ended)
         if durable:
             self._announce(durable)
-
-    def _say_unfinished(self) -> None:
-        open_files = len(self._intake.assembler)
-        for text in islice(self._intake.assembler.unfinished(), 5):
-            log.info("not finished: %s", text)
-        if open_files > 5:
-            log.info("not finished: %d more", open_files - 5)
 
     def _write_all(self) -> None:
         """Checkpoints until nothing is left that can be written now."""

@@ -15,9 +15,11 @@ Offsets are compared, never counted: transactions and compaction leave holes.
 
 from __future__ import annotations
 
-import heapq
 import logging
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice, takewhile
 
 from openmsi_core.model import Claim, Commit
 from openmsi_core.receiving import unfinished
@@ -25,6 +27,8 @@ from openmsi_core.receiving import unfinished
 log = logging.getLogger(__name__)
 
 MAX_METADATA = 4000
+_FEWER = 64  # offsets that are left out at once when the metadata turn out too long after all
+_SWEPT = 1024  # so many offsets of versions that are dealt with may always stay in the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,10 @@ class Watermark:
         self.start = start
         self.next_offset = start.offset
         self._open: set[int] = set()
-        self._order: list[int] = []  # a heap of offsets; those not in _open any more are dropped when they surface
+        self._order: list[int] = []  # ascending; those not in _open any more are swept out when they are many
+        self._first = 0  # what stands in _order before this is not open
+        self._recorded = start.below  # H of the last commit
+        self._ahead = sorted(offset for offset in start.listed if offset >= start.offset)  # open, if not read yet
 
     def __len__(self) -> int:
         return len(self._open)
@@ -119,39 +126,80 @@ class Watermark:
         self.next_offset = max(self.next_offset, offset + 1)
 
     def begin(self, offset: int) -> None:
-        """A version began at ``offset``."""
-        if offset not in self._open:
-            self._open.add(offset)
-            heapq.heappush(self._order, offset)
+        """A version began at ``offset``. Takes no time when it is the last so far, as it nearly always is."""
+        if offset in self._open:
+            return
+        self._open.add(offset)
+        if not self._order or offset > self._order[-1]:
+            self._order.append(offset)
+            return
+        at = bisect_left(self._order, offset)
+        if self._order[at] != offset:
+            self._order.insert(at, offset)
+        self._first = min(self._first, at)
 
     def finish(self, offset: int) -> None:
         """The version that began at ``offset`` is dealt with. Nothing happens when it is not open."""
         self._open.discard(offset)
+        if len(self._order) > 2 * len(self._open) + _SWEPT:
+            self._order = [each for each in self._order if each in self._open]
+            self._first = 0
 
     @property
     def low(self) -> int:
         """The offset to read on from: of the first open version, or after the last record taken."""
-        while self._order and self._order[0] not in self._open:
-            heapq.heappop(self._order)
-        return self._order[0] if self._order else self.next_offset
+        first = next(self._from_first(), None)
+        return self.next_offset if first is None else first
 
     def commit(self, topic_id: str, finishing: frozenset[int] = frozenset()) -> Plan:
         """What a commit would say once ``finishing`` (first offsets) are dealt with too.
 
         The metadata may not hold every open version; then H is lowered, and the versions of ``finishing`` that
-        began at or above it must wait: they are in `Plan.held`. Changes nothing.
+        began at or above it must wait: they are in `Plan.held`. Changes nothing. Takes some milliseconds, however many
+        versions are open.
+
+        H never goes down again: what was finished between a lower one and the last one would be forgotten with it.
+        So until reading has come to the H it began with, what that commit said of the versions ahead is said again;
+        and where the list would not fit any more because versions in its middle ended, these must wait too.
         """
-        still_open = sorted(self._open - finishing)
-        fitting = min(len(still_open), unfinished.MAX_OFFSETS)
+        listed, left_out = unfinished.fitting(topic_id, self._still_open(finishing), MAX_METADATA)
+        below = max(self.next_offset, self.start.below) if left_out is None else left_out
+        text = unfinished.encode(topic_id, below, listed)
+        while len(text) > MAX_METADATA:  # what was packed in pieces may be a little shorter than in one piece
+            below, listed = listed[-_FEWER:][0], listed[:-_FEWER]
+            text = unfinished.encode(topic_id, below, listed)
+        if below < self._recorded:
+            return self._within_the_last(topic_id, finishing)
+        return self._plan(listed, below, text, frozenset(offset for offset in finishing if offset >= below))
+
+    def recorded(self, below: int) -> None:
+        """A commit whose H is ``below`` is durable."""
+        self._recorded = max(self._recorded, below)
+
+    def _within_the_last(self, topic_id: str, finishing: frozenset[int]) -> Plan:
+        """A commit with the H of the last one; without ``finishing`` it is the last one, and fits."""
+        some = sorted(offset for offset in finishing if offset < self._recorded)
         while True:
-            below = still_open[fitting] if fitting < len(still_open) else self.next_offset
-            text = unfinished.encode(topic_id, below, still_open[:fitting])
-            if len(text) <= MAX_METADATA or fitting <= 1:
-                break
-            fitting = max(1, min(fitting - 1, fitting * MAX_METADATA // len(text)))
-        held = frozenset(offset for offset in finishing if offset >= below)
-        low = still_open[0] if still_open else self.next_offset
+            is_open = self._still_open(frozenset(some))
+            listed = list(takewhile(lambda offset: offset < self._recorded, is_open))
+            text = unfinished.encode(topic_id, self._recorded, listed)
+            if len(text) <= MAX_METADATA or not some:
+                return self._plan(listed, self._recorded, text, finishing - frozenset(some))
+            some = some[: len(some) // 2]
+
+    def _plan(self, listed: list[int], below: int, text: str, held: frozenset[int]) -> Plan:
+        low = min(listed[0], self.next_offset) if listed else self.next_offset
         return Plan(Commit(self.partition, low, text), held, below)
+
+    def _still_open(self, finishing: frozenset[int]) -> Iterator[int]:
+        begun = (offset for offset in self._from_first() if offset in self._open and offset not in finishing)
+        return chain(begun, islice(self._ahead, bisect_left(self._ahead, self.next_offset), None))
+
+    def _from_first(self) -> Iterator[int]:
+        """All that began, in order, from the first open one on."""
+        while self._first < len(self._order) and self._order[self._first] not in self._open:
+            self._first += 1
+        return islice(self._order, self._first, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,5 +83,5 @@ FAULT = Fault(
     release=300,
     needs_kafka=True,
     windows=(*WINDOWS, "random"),
-    mutations=("metadata-is-dropped", "commits-pass-open-files", "outcomes-and-offsets-come-apart"),
+    mutations=("metadata-is-dropped", "open-versions-are-forgotten", "outcomes-and-offsets-come-apart"),
 )

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Commit, Outgoing
-from openmsi_core.receiving import unfinished
-from openmsi_core.receiving.watermark import Plan, Watermark
+from openmsi_core.receiving import checkpoint, unfinished
+from openmsi_core.receiving.jobs import Ended, Job
+from openmsi_core.receiving.watermark import Watermark
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -43,18 +46,56 @@ def old_partitions_are_remembered() -> Iterator[None]:
 
 
 @contextmanager
-def commits_pass_open_files() -> Iterator[None]:
-    """A commit is the next offset, whatever is open before it, and nothing is listed: P1 on the receiving side."""
+def checksum_is_not_checked() -> Iterator[None]:
+    """A record counts as undamaged whatever its checksum: P2."""
+    with patch.object(wire, "_checksum", lambda *_: 7):
+        yield
+
+
+@contextmanager
+def claims_are_believed() -> Iterator[None]:
+    """Memory is set aside for the size that a record claims: P5."""
+    learn = OpenVersion._learn
+
+    def learned(opened: Any, chunk: Any) -> None:
+        learn(opened, chunk)
+        opened.reserved = bytearray(min(chunk.version.size if chunk.version else 0, 1 << 26))
+
+    with patch.object(OpenVersion, "_learn", learned):
+        yield
+
+
+@contextmanager
+def last_record_is_enough() -> Iterator[None]:
+    """A file is published when its last record came, before it is whole and verified: P2."""
     with (
-        patch.object(Watermark, "low", property(lambda mark: mark.next_offset)),
-        patch.object(Watermark, "commit", _careless_commit),
+        patch.object(OpenVersion, "is_whole", property(lambda opened: None not in (opened._end, opened.version))),
+        patch.object(OpenVersion, "digest", lambda opened: opened.promised),
     ):
         yield
 
 
-def _careless_commit(mark: Watermark, topic_id: str, finishing: frozenset[int] = frozenset()) -> Plan:
-    text = unfinished.encode(topic_id, mark.next_offset, [])
-    return Plan(Commit(mark.partition, mark.next_offset, text), frozenset(), mark.next_offset)
+@contextmanager
+def commit_is_skipped() -> Iterator[None]:
+    """Results are published without the commit that says so: P3."""
+    plan = checkpoint.plan
+    with patch.object(checkpoint, "plan", lambda *arguments: replace(plan(*arguments), commits=())):
+        yield
+
+
+@contextmanager
+def open_versions_are_forgotten() -> Iterator[None]:
+    """A commit passes versions that are not dealt with: P4."""
+    with patch.object(Watermark, "_still_open", lambda *_: iter(())):
+        yield
+
+
+@contextmanager
+def epochs_are_ignored() -> Iterator[None]:
+    """What was begun under an assignment that ended is published under the next one: P3."""
+    always = property(lambda _: True)
+    with patch.object(Ended, "is_alive", always), patch.object(Job, "is_alive", always):
+        yield
 
 
 @contextmanager
@@ -73,7 +114,12 @@ def outcomes_and_offsets_come_apart() -> Iterator[None]:
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
-    "commits-pass-open-files": commits_pass_open_files,
+    "checksum-is-not-checked": checksum_is_not_checked,
+    "claims-are-believed": claims_are_believed,
+    "last-record-is-enough": last_record_is_enough,
+    "commit-is-skipped": commit_is_skipped,
+    "open-versions-are-forgotten": open_versions_are_forgotten,
+    "epochs-are-ignored": epochs_are_ignored,
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }

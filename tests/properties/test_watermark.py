@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from unittest.mock import patch
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +53,65 @@ def test_whatever_is_finished_when_reading_resumes_where_nothing_is_lost_and_not
     assert not plan.held
 
 
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_over_many_restarts_each_version_is_done_once_even_where_the_list_does_not_fit(data) -> None:
+    """A model of runs one after the other: each reads on from the last commit, ends some of what is open, commits."""
+    steps = data.draw(st.lists(st.integers(1, 300), min_size=1, max_size=60))
+    firsts = list(itertools.accumulate(steps))
+    done: set[int] = set()
+    claim = Claim(0, None, "", 0, 1 << 40)
+    room = data.draw(st.sampled_from([48, 60, 4000]))
+    with (
+        patch("openmsi_core.receiving.watermark.MAX_METADATA", room),
+        patch("openmsi_core.receiving.watermark._FEWER", 2),
+        patch("openmsi_core.receiving.unfinished._SURE", 2),
+        patch("openmsi_core.receiving.unfinished._FINE", 1),
+    ):
+        for _ in range(data.draw(st.integers(1, 5))):
+            start = start_of(claim, "id", 0)
+            mark, is_open = Watermark(0, start), set()
+            unread = [first for first in firsts if first >= start.offset]
+            assert done.issuperset(first for first in firsts if first < start.offset)
+            for _ in range(data.draw(st.integers(1, 4))):
+                count = data.draw(st.integers(0, len(unread)))
+                for first in unread[:count]:
+                    mark.took(first)
+                    assert start.is_finished(first) == (first in done)
+                    if first not in done:
+                        mark.begin(first)
+                        is_open.add(first)
+                unread = unread[count:]
+                ending = data.draw(st.sets(st.sampled_from(sorted(is_open)))) if is_open else set()
+                plan = mark.commit("id", frozenset(ending))
+                assert len(plan.commit.metadata) <= room
+                if data.draw(st.integers(0, 3)):  # else the broker is away
+                    done |= ending - plan.held
+                    is_open -= ending - plan.held
+                    for first in ending - plan.held:
+                        mark.finish(first)
+                    mark.recorded(plan.below)
+                    claim = Claim(0, plan.commit.offset, plan.commit.metadata, 0, 1 << 40)
+
+
+def test_what_was_recorded_once_is_not_forgotten_when_holes_in_the_list_make_it_too_long() -> None:
+    mark = Watermark(0, Start(0, 0, frozenset()))
+    for first in range(40_001):
+        mark.begin(first)
+        mark.took(first)
+    plan = mark.commit("id", frozenset({40_000}))  # all the others in a row: a short list
+    assert not plan.held
+    mark.finish(40_000)
+    mark.recorded(plan.below)
+    holes = frozenset(random.Random(3).sample(range(40_000), 20_000))
+    plan = mark.commit("id", holes)
+    start = start_of(Claim(0, plan.commit.offset, plan.commit.metadata, 0, 50_000), "id", 0)
+    assert start.is_finished(40_000)
+    assert plan.held
+    assert plan.held < holes
+    assert all(start.is_finished(first) == (first not in plan.held) for first in holes if first >= start.offset)
+
+
 def test_more_open_versions_than_the_metadata_holds_make_finished_ones_wait() -> None:
     mark = Watermark(0, Start(0, 0, frozenset()))
     every = [n * n * 7 for n in range(1, 6000)]  # squares do not compress
@@ -65,6 +128,60 @@ def test_more_open_versions_than_the_metadata_holds_make_finished_ones_wait() ->
     for first in every:
         was_recorded = first in recorded
         assert (first < start.offset or start.is_finished(first)) == was_recorded
+
+
+@given(
+    steps=st.lists(st.one_of(st.integers(1, 3), st.integers(1, 1 << 40)), max_size=300),
+    times=st.integers(1, 200),
+    topic=st.text(max_size=300),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_said_to_fit_fits_and_is_the_beginning_and_nearly_all_that_could(steps, times, topic) -> None:
+    every = list(itertools.accumulate(steps * times))
+    chosen, left_out = unfinished.fitting(topic, iter(every), MAX_METADATA)
+    assert [*chosen, left_out][: len(every)] == every[: len(chosen) + 1]
+    assert (left_out is None) == (len(chosen) == len(every))
+    assert len(unfinished.encode(topic, 1 << 62, chosen)) <= MAX_METADATA + 8
+    if left_out is not None and len(chosen) < unfinished.MAX_OFFSETS:
+        assert len(unfinished.encode(topic, 1 << 62, every[: len(chosen) + 64])) > MAX_METADATA * 0.98
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_the_order_in_which_versions_begin_and_end_does_not_matter(data) -> None:
+    """Against the plain definition: the lowest open offset, after any beginnings and endings, also out of order."""
+    mark, is_open, taken = Watermark(0, Start(0, 0, frozenset())), set(), 0
+    with patch("openmsi_core.receiving.watermark._SWEPT", 3):
+        for offset in data.draw(st.lists(st.integers(0, 40), max_size=120)):
+            if offset in is_open:
+                mark.finish(offset)
+                is_open.discard(offset)
+            else:
+                mark.begin(offset)
+                is_open.add(offset)
+            mark.took(offset)
+            taken = max(taken, offset + 1)
+            assert mark.low == mark.commit("id").commit.offset == min(is_open, default=taken)
+            assert len(mark) == len(is_open)
+        known = unfinished.decode(mark.commit("id").commit.metadata)
+    assert known == unfinished.Unfinished("id", taken, tuple(sorted(is_open)))
+
+
+def test_a_checkpoint_of_a_million_open_versions_takes_no_longer_than_one_of_a_few_thousand() -> None:
+    """Work is counted, not timed: how many offsets are packed."""
+    chance = random.Random(4)
+    packed = []
+    steps = unfinished._steps
+    with patch.object(unfinished, "_steps", lambda at, some: packed.append(len(some)) or steps(at, some)):
+        for count in (10_000, 1_000_000):
+            mark, offset = Watermark(0, Start(0, 0, frozenset())), 0
+            for _ in range(count):
+                offset += chance.randrange(1, 100)
+                mark.begin(offset)
+                mark.took(offset)
+            packed.clear()
+            mark.commit("id")
+            assert sum(packed) < 20_000
 
 
 def test_the_metadata_of_a_topic_that_was_made_anew_says_nothing() -> None:

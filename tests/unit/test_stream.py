@@ -670,7 +670,7 @@ def test_a_plugin_is_opened_in_the_thread_that_calls_it(tmp_path) -> None:
 def test_more_open_files_than_any_commit_can_name_end_as_letters_and_never_as_a_standstill(
     tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("openmsi_core.receiving.watermark.MAX_METADATA", 60)
+    monkeypatch.setattr("openmsi_core.receiving.watermark.MAX_METADATA", 40)
     chance = random.Random(1)
     log = Log()
     halves = [values_of(f"open{n}", BIG) for n in range(60)]
