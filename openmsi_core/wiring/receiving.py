@@ -61,7 +61,7 @@ def run_plugin(
     stopping = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
-        run = reached(lambda: _facts(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up)
+        run = reached(lambda: facts_of(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up)
         if run is None:
             return RunReport(Counts(), 0, stopped[0])
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
@@ -69,7 +69,7 @@ def run_plugin(
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
-        assembler = Assembler(spool, _limits(settings), _wanted(settings, probe.accepts))
+        assembler = Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
         counts = Counts()
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
@@ -77,7 +77,7 @@ def run_plugin(
             announce(run, counts, ended)
             observers.checkpoint(counts)
 
-        stream = _stream(settings, run, intake, workers, told, spool.folder, stopping=stopping)
+        stream = stream_of(settings, run, intake, workers, told, spool.folder, stopping=stopping)
         source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream, is_stopping=stopping.is_set))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
         still_open = stream.run(source, store, settings.until_caught_up)
@@ -102,7 +102,7 @@ def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -
             yield tried(runner, path, run, spool.folder)
 
 
-def _stream(
+def stream_of(
     settings: RunSettings,
     run: RunFacts,
     intake: Intake,
@@ -112,6 +112,7 @@ def _stream(
     *,
     stopping: Event,
 ) -> Stream:
+    """The poll loop of a run, with its limits."""
     return Stream(
         run,
         intake,
@@ -135,11 +136,12 @@ def _store(
     return AtLeastOnce(kafka, source, is_stopping=stopping.is_set)
 
 
-def _limits(settings: RunSettings) -> Limits:
+def limits_of(settings: RunSettings) -> Limits:
+    """What assembling may cost."""
     return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
 
 
-def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
+def facts_of(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
     """What the run is, once the broker has answered and the topics fit. Raises TopicError, BrokerError."""
     return RunFacts(
         group=settings.group,
@@ -151,7 +153,7 @@ def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts)
     )
 
 
-def _wanted(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVersion], bool]:
+def wanted_by(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVersion], bool]:
     """The run's own patterns, and those that the plugin accepts."""
 
     def is_wanted(version: FileVersion) -> bool:
