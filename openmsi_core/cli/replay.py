@@ -71,7 +71,7 @@ def replay(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **
     if is_dry:
         report = choose_files(chosen, settings.kafka, settings.state, values, where, force=force)
         _list(report, as_json=as_json)
-        return EXIT_INTERRUPTED if report.signal else EXIT_DONE
+        return _exit_code(report)
     with reporter("replayed", quiet=quiet) as progress:
 
         def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:
@@ -81,6 +81,10 @@ def replay(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **
 
         report = replay_plugin(chosen, settings.kafka, settings.state, values, where, announce=announce, force=force)
     click.echo(_summary(report), err=True)
+    return _exit_code(report)
+
+
+def _exit_code(report: ReplayReport) -> int:
     if report.signal:
         return EXIT_INTERRUPTED if report.signal == signal.SIGINT else EXIT_DONE
     return EXIT_SOME_FAILED if report.counts.letters or report.still_open else EXIT_DONE

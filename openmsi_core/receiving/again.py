@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -21,6 +22,20 @@ from openmsi_core.receiving.survey import Newest, Survey, chunk_of
 from openmsi_core.receiving.workers import Workers
 
 _SUPERSEDED = "a later version of this path is whole in the topic"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """How one letter fared: ``outcome`` is None when its file could not be put together, for the ``reason``."""
+
+    letter: Letter
+    outcome: Outcome | None
+    reason: str
+
+    @property
+    def is_resolved(self) -> bool:
+        """True when the letter is resolved now."""
+        return self.outcome is not None and not self.outcome.what.is_letter
 
 
 class Retry:
@@ -48,6 +63,24 @@ class Retry:
         self._workdir = workdir
         self._stopping = stopping or Event()
         self._now = now
+
+    def each(self, letters: Iterable[Letter], read: Callable[[Letter], Whole]) -> Iterator[Retried]:
+        """How each letter fares, once that is durable; ``read`` gets its file. Ends early when we are stopping.
+
+        Raises what `retry` and ``read`` raise, but for NotWhole.
+        """
+        for letter in letters:
+            if self._stopping.is_set():
+                return
+            try:
+                whole = read(letter)
+            except NotWhole as error:
+                yield Retried(letter, None, str(error))
+                continue
+            outcome = self.retry(letter, whole)
+            if outcome is None:
+                return
+            yield Retried(letter, outcome, outcome.reason)
 
     def retry(self, letter: Letter, whole: Whole) -> Outcome | None:
         """What became of it; None when we are stopping: then nothing was published.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from openmsi_core.crypto.plain import Plain
-from openmsi_core.errors import BreakerOpen, NotWhole, TopicError, UsageError
+from openmsi_core.errors import BreakerOpen, TopicError, UsageError
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.saving import save
 from openmsi_core.files.spool import Spool
@@ -21,15 +20,16 @@ from openmsi_core.kafka.checkpoint import AtLeastOnce
 from openmsi_core.kafka.nogroup import NoGroup
 from openmsi_core.kafka.reading import TopicReader
 from openmsi_core.kafka.transaction import Transactional
-from openmsi_core.model import FileVersion, Outcome, RelativePath
+from openmsi_core.model import FileVersion, RelativePath
 from openmsi_core.plugins.loader import build
 from openmsi_core.ports import OutcomeStore
-from openmsi_core.receiving.again import InOrder, Retry, look_for_newer, record_of, removed, whole_of
+from openmsi_core.receiving.again import InOrder, Retried, Retry, look_for_newer, record_of, removed, whole_of
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.letters import Letter, Letters, place_in, read_letter
 from openmsi_core.receiving.survey import Newest, Survey
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.connecting import reached
 from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.receiving import facts_of, limits_of
 from openmsi_core.wiring.signals import signals_set
@@ -38,20 +38,6 @@ log = logging.getLogger(__name__)
 
 BY_HAND = RetryPolicy(delays=(1.0,), retry_for=0.0)
 """A person waits: one more try after a second, and who asks to be called later is told of at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """How one letter fared: ``outcome`` is None when its file could not be put together, for the ``reason``."""
-
-    letter: Letter
-    outcome: Outcome | None
-    reason: str
-
-    @property
-    def is_resolved(self) -> bool:
-        """True when the letter is resolved now."""
-        return self.outcome is not None and not self.outcome.what.is_letter
 
 
 def letters_in(kafka: Mapping[str, str], topic: str, *, keeps_resolved: bool = False) -> Letters:
@@ -125,7 +111,9 @@ def retry_letters(
     stopping = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
-        run = facts_of(settings, kafka, probe.facts)
+        run = reached(lambda: facts_of(settings, kafka, probe.facts), stopping, waits=False)
+        if run is None:
+            return stopped[0]
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
         reader = stack.enter_context(TopicReader(kafka, run.topic))
         runners = [runner_of(spool.folder)]
@@ -135,26 +123,24 @@ def retry_letters(
         store = stack.enter_context(groupless_store(settings, kafka, stopping))
         newest = Newest() if force else _newest(letters, reader, spool, settings, stopping)
         retry = Retry(run, workers, _together(settings, store), newest, workdir=spool.folder, stopping=stopping)
-        row = 0
-        for letter in letters:
-            if stopping.is_set():
-                break
-            try:
-                whole = whole_of(letter, reader, Assembler(spool, limits_of(settings)), Plain())
-            except NotWhole as error:
-                told(Retried(letter, None, str(error)))
-                continue
-            outcome = retry.retry(letter, whole)
-            if outcome is None:
-                break
-            told(Retried(letter, outcome, outcome.reason))
-            row = row + 1 if outcome.what.is_letter else 0
-            if settings.breaker and row >= settings.breaker:
-                raise BreakerOpen(
-                    f"{row} files in a row failed again, the last one {letter.subject}: {outcome.reason}. Nothing was "
-                    "published of them; mend the plugin or what it needs and try again."
-                )
+        limits = limits_of(settings)
+        fates = retry.each(letters, lambda letter: whole_of(letter, reader, Assembler(spool, limits), Plain()))
+        _tell(fates, told, settings.breaker)
         return stopped[0]
+
+
+def _tell(fates: Iterable[Retried], told: Callable[[Retried], None], breaker: int) -> None:
+    """Tell each; raise BreakerOpen after ``breaker`` failures in a row, 0: never."""
+    row = 0
+    for fate in fates:
+        told(fate)
+        if fate.outcome is not None:
+            row = row + 1 if fate.outcome.what.is_letter else 0
+        if breaker and row >= breaker:
+            raise BreakerOpen(
+                f"{row} files in a row failed again, the last one {fate.letter.subject}: {fate.reason}. Nothing was "
+                "published of them; mend the plugin or what it needs and try again."
+            )
 
 
 def groupless_store(

@@ -22,6 +22,7 @@ from openmsi_core.receiving.replaying import Chosen, ChosenSource, WithoutCommit
 from openmsi_core.receiving.survey import Survey
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.connecting import reached
 from openmsi_core.wiring.letters import groupless_store, nothing
 from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.receiving import facts_of, limits_of, stream_of, wanted_by
@@ -89,7 +90,9 @@ class _Replay:
     def chosen(self, where: Where, *, force: bool) -> ReplayReport:
         with ExitStack() as stack:
             stopped = stack.enter_context(signals_set(self._stopping.set))
-            run = facts_of(self._settings, self._kafka, self._probe.facts)
+            run = self._reached()
+            if run is None:
+                return ReplayReport(Chosen(), signal=stopped[0])
             spool = stack.enter_context(Spool(self._state / "spool"))
             reader = stack.enter_context(TopicReader(self._kafka, run.topic))
             return ReplayReport(self._choose(run, reader, spool, where, force=force), signal=stopped[0])
@@ -98,7 +101,9 @@ class _Replay:
         settings, counts, stopping = self._settings, Counts(), self._stopping
         with ExitStack() as stack:
             stopped = stack.enter_context(signals_set(stopping.set))
-            run = facts_of(settings, self._kafka, self._probe.facts)
+            run = self._reached()
+            if run is None:
+                return ReplayReport(Chosen(), signal=stopped[0])
             spool = stack.enter_context(Spool(self._probe.spool_folder() or self._state / "spool"))
             reader = stack.enter_context(TopicReader(self._kafka, run.topic))
             chosen = self._choose(run, reader, spool, where, force=force)
@@ -124,6 +129,9 @@ class _Replay:
             source = ChosenSource(reader, chosen, Plain(), stream)
             stream.run(source, WithoutCommits(lambda outgoing: store.write(outgoing, ())), until_caught_up=True)
             return ReplayReport(chosen, counts, len(chosen.running) - sum(counts.by_outcome.values()), stopped[0])
+
+    def _reached(self) -> RunFacts | None:
+        return reached(lambda: facts_of(self._settings, self._kafka, self._probe.facts), self._stopping, waits=False)
 
     def _choose(self, run: RunFacts, reader: TopicReader, spool: Spool, where: Where, *, force: bool) -> Chosen:
         ids = self._receipted(run, where) if where.needs_receipts else None
