@@ -102,7 +102,9 @@ class TopicReader:
         compaction) are passed over; a partition ends at its present end at the latest, and keeps its order.
         """
         waited = {number: until for number, (begin, until) in ranges.items() if begin < until}
-        self._client.assign([TopicPartition(self._topic, number, ranges[number][0]) for number in sorted(waited)])
+        places = [TopicPartition(self._topic, number, ranges[number][0]) for number in sorted(waited)]
+        self._client.assign(places)
+        self._client.resume(places)  # a partition that was paused stays so through a new assignment
         try:
             yield from self._until(waited)
         finally:

@@ -111,6 +111,8 @@ def read_letter(record: Record, *, whole: bool = False) -> Letter | Resolution |
         return None
     file = told.get("file")
     file_id, path = _file(file) if isinstance(file, dict) else (b"", None)
+    if file and not file_id:
+        return None
     if not whole:
         told.pop("record", None)
         told["why"].pop("traceback", None)
