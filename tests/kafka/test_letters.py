@@ -253,6 +253,12 @@ def test_a_reader_reads_the_stretches_it_is_asked_for_again_and_again(kafka_brok
             abandoned.close()
             assert [each for each in reader.between({0: (10, 12)}) if each is not None] == [], "marker, then aborted"
             assert list(reader.between({0: (5, 5)})) == []
+        began = time.monotonic()
+        for offset in [*range(9), *range(22, 32)]:
+            (record,) = (each for each in reader.between({offset % 2: (offset, offset + 1)}) if each is not None)
+            assert record.position.offset == offset
+            reader.ends()
+        assert time.monotonic() - began < 8, "the client slept before each fetch"
         since = reader.since(1_000_002)
         # a marker is as young as its transaction
         assert {number: 10 <= offset <= 22 for number, offset in since.items()} == {0: True, 1: True}
