@@ -13,6 +13,7 @@
     │   ├── BrokerRefused        wrong password, wrong certificate, wrong protocol
     │   └── RightMissing         the account may not do this
     ├── NotDelivered             the broker refused one record for good
+    ├── NotWhole                 what a dead letter is about cannot be put together again      exit 4
     ├── BreakerOpen              too many dead letters in a row                              exit 5
     ├── PathRefused              a relative path that must not exist
     ├── BadRecord                one record is not what a file record must be   -> dead letter, next record
@@ -88,6 +89,12 @@ class NotDelivered(OpenmsiError):
     """The broker refused one record for good; ``outgoing`` is that record when a checkpoint published it."""
 
     outgoing: object = None
+
+
+class NotWhole(OpenmsiError):
+    """What a dead letter is about cannot be put together again: records are gone, missing or contradict each other."""
+
+    exit_code = EXIT_SOME_FAILED
 
 
 class BreakerOpen(OpenmsiError):

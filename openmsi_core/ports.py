@@ -5,7 +5,7 @@ Adapters and fakes implement them; `wiring` chooses which. Both use cases know n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -53,6 +53,25 @@ class RecordSource(Protocol):
 
     def resume(self) -> None:
         """Fetch again."""
+        ...
+
+
+class RecordReader(Protocol):
+    """The records of one topic, read at chosen offsets by somebody who joins no group."""
+
+    def ends(self) -> Mapping[int, tuple[int, int]]:
+        """For each partition the first offset that is still there, and the one after the last. Raises BrokerError."""
+        ...
+
+    def since(self, timestamp_ms: int) -> Mapping[int, int]:
+        """For each partition the first offset whose record is not older. Raises BrokerError."""
+        ...
+
+    def between(self, ranges: Mapping[int, tuple[int, int]]) -> Iterator[Record | None]:
+        """The records of each partition from the first offset up to the second; None when nothing comes for a while.
+
+        Raises BrokerError.
+        """
         ...
 
 

@@ -54,15 +54,15 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     from openmsi_core.wiring import run_plugin
 
     if name not in settings.run:
-        _must_be_a_plugin(name, settings)
-    chosen = run_settings(settings, name, _named(given))
+        must_be_known(name, settings)
+    chosen = run_settings(settings, name, named(given))
     refuse_plain_secrets(settings, name, chosen.plugin)
     values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
     with reporter("done", quiet=quiet or not _is_terminal()) as progress:
 
         def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:
             for ended in durable:
-                _say(facts, ended)
+                say(facts, ended)
             progress.update(files=counts.files, bytes=counts.bytes, note=_letters(counts.letters))
 
         report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)
@@ -77,7 +77,7 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     return EXIT_SOME_FAILED if counts.letters or report.still_open else 0
 
 
-def _must_be_a_plugin(name: str, settings: Settings) -> None:
+def must_be_known(name: str, settings: Settings) -> None:
     """Raises PluginError when ``name`` is neither a run of the configuration nor a plugin."""
     from openmsi_core.plugins.catalogue import find
 
@@ -89,12 +89,12 @@ def _must_be_a_plugin(name: str, settings: Settings) -> None:
         raise PluginError(f"{error}{hint}") from error
 
 
-def _named(given: dict[str, Any]) -> dict[str, Any]:
+def named(given: dict[str, Any]) -> dict[str, Any]:
     """Settings' own names, dashed, as in the configuration file."""
     return {("from" if key == "start" else key.replace("_", "-")): value for key, value in given.items()}
 
 
-def _say(facts: RunFacts, ended: Ended) -> None:
+def say(facts: RunFacts, ended: Ended) -> None:
     """One line per file."""
     outcome = ended.outcome
     subject = ended.version.path if ended.version else ended.span.first

@@ -11,8 +11,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from openmsi_core.errors import BrokerError, NotDelivered, OpenmsiError
 from openmsi_core.kafka import config
-from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import ClientWatch, guarded, made, translated, unreachable
+from openmsi_core.kafka.nogroup import Membership
 from openmsi_core.kafka.patience import Patience, never
 from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
@@ -27,7 +27,7 @@ class AtLeastOnce:
     """
 
     def __init__(
-        self, options: Mapping[str, str], consumer: TopicConsumer, *, is_stopping: Callable[[], bool] = never
+        self, options: Mapping[str, str], consumer: Membership, *, is_stopping: Callable[[], bool] = never
     ) -> None:
         self._options = options
         self._consumer = consumer

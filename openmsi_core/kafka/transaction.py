@@ -22,7 +22,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
 from openmsi_core.kafka.checkpoint import Acknowledged
-from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import (
     CONNECT_SECONDS,
     ClientWatch,
@@ -32,6 +31,7 @@ from openmsi_core.kafka.errors import (
     translated,
     unreachable,
 )
+from openmsi_core.kafka.nogroup import Membership
 from openmsi_core.kafka.patience import Errand, Patience, never
 from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
@@ -52,7 +52,7 @@ class Transactional:
     """
 
     def __init__(
-        self, options: Mapping[str, str], consumer: TopicConsumer, *, is_stopping: Callable[[], bool] = never
+        self, options: Mapping[str, str], consumer: Membership, *, is_stopping: Callable[[], bool] = never
     ) -> None:
         self._options = options
         self._consumer = consumer

@@ -27,8 +27,9 @@ def notices_of(ended: Ended, run: RunFacts, now: datetime, *, is_short: bool = F
     version, what = ended.version, ended.outcome.what
     out = []
     if version is not None and what is not What.NOT_WANTED:
-        key = version.path.key + b"\0" + run.group.encode("utf-8")
-        out.append(Outgoing(run.receipts_topic, key, dumps(receipt(ended, version, run, now))))
+        out.append(
+            Outgoing(run.receipts_topic, _receipt_key(version, what, run), dumps(receipt(ended, version, run, now)))
+        )
     if what.is_letter:
         limit = SHORT_LETTER_BYTES if is_short else MAX_LETTER_BYTES
         out.append(Outgoing(run.letters_topic, _letter_key(ended), _fitting(letter(ended, run, now), limit)))
@@ -135,6 +136,12 @@ def instant_ns(nanoseconds: int) -> str:
     '2023-11-14T22:13:20.250000+00:00'
     """
     return (_EPOCH + timedelta(microseconds=nanoseconds // 1000)).isoformat(timespec="microseconds")
+
+
+def _receipt_key(version: FileVersion, what: What, run: RunFacts) -> bytes:
+    """Path and run, so that compaction keeps the newest; one about an older version must not replace it."""
+    key = version.path.key + b"\0" + run.group.encode("utf-8")
+    return key + b"\0" + version.id.hex().encode("ascii") if what is What.SUPERSEDED else key
 
 
 def _letter_key(ended: Ended) -> bytes | None:

@@ -62,7 +62,7 @@ def run_plugin(
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
         reached_run = reached(
-            lambda: _facts(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up
+            lambda: facts_of(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up
         )
         if reached_run is None:
             return RunReport(Counts(), 0, stopped[0])
@@ -72,14 +72,14 @@ def run_plugin(
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
-        counts, assembler = Counts(), Assembler(spool, _limits(settings), _wanted(settings, probe.accepts))
+        counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
         def told(ended: Sequence[Ended]) -> None:
             announce(run, counts, ended)
             observers.checkpoint(counts)
 
-        stream = _stream(settings, run, intake, workers, told, stopping=stopping)
+        stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
         source = stack.enter_context(_source(settings, kafka, stream, stopping))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
         still_open = stream.run(source, store, settings.until_caught_up)
@@ -104,7 +104,7 @@ def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -
             yield tried(runner, path, replace(run, workdir=spool.folder))
 
 
-def _stream(
+def stream_of(
     settings: RunSettings,
     run: RunFacts,
     intake: Intake,
@@ -113,6 +113,7 @@ def _stream(
     *,
     stopping: Event,
 ) -> Stream:
+    """The poll loop of a run, with its limits."""
     return Stream(
         run,
         intake,
@@ -140,11 +141,12 @@ def _store(
     return AtLeastOnce(kafka, source, is_stopping=stopping.is_set)
 
 
-def _limits(settings: RunSettings) -> Limits:
+def limits_of(settings: RunSettings) -> Limits:
+    """What assembling may cost."""
     return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
 
 
-def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
+def facts_of(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
     """What the run is, once the broker has answered and the topics fit. Raises TopicError, BrokerError."""
     return RunFacts(
         group=settings.group,
@@ -157,7 +159,7 @@ def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts)
     )
 
 
-def _wanted(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVersion], bool]:
+def wanted_by(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVersion], bool]:
     """The run's own patterns, and those that the plugin accepts."""
 
     def is_wanted(version: FileVersion) -> bool:
