@@ -20,7 +20,7 @@ from openmsi_core.files.spool import Spool
 from openmsi_core.model import FileVersion, Outcome, PluginFacts, Position, Record, RelativePath, Stored, What
 from openmsi_core.receiving.again import InOrder, Retry, look_for_newer, record_of, whole_of
 from openmsi_core.receiving.attempts import RetryPolicy
-from openmsi_core.receiving.envelopes import dumps, letter, outgoing_of
+from openmsi_core.receiving.envelopes import dumps, letter
 from openmsi_core.receiving.jobs import Ended, RunFacts
 from openmsi_core.receiving.letters import Letter, Letters, Resolution, read_letter, resolved
 from openmsi_core.receiving.survey import Newest, Survey
@@ -344,7 +344,7 @@ def test_without_transactions_a_letter_is_resolved_only_after_everything_before_
     log = Log()
     store = LogStore(log)
     version = FileVersion(ID, RelativePath.parse("a"), 3, wire.MIN_CHUNK, 0)
-    outgoing = outgoing_of(Ended(Outcome(What.DONE), (), Span("t", {0: (0, 0, 1)}), version, ID), RUN, NOW)
+    outgoing = list(records_of(Ended(Outcome(What.DONE), (), Span("t", {0: (0, 0, 1)}), version, ID), RUN, NOW))
     InOrder(store).write([*outgoing, *outgoing], ())
     assert store.checkpoints == 2
     failing = LogStore(Log(), failing=1)
