@@ -264,7 +264,8 @@ class Stream:
     def _is_caught_up(self, source: RecordSource) -> bool:
         if self._without_partitions is not None and not self._intake.assignments():
             return self._clock() - self._without_partitions >= self._pace.without_partitions
-        idle = not self._took and not len(self._dispatch) and (not self._outcomes or self._outcomes.only_held)
+        is_written = not self._outcomes.must_anchor and (not self._outcomes or self._outcomes.only_held)
+        idle = not self._took and not len(self._dispatch) and is_written
         return idle and self._is_at_end(source)
 
     def _is_cut_off(self) -> bool:

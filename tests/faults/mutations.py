@@ -18,6 +18,7 @@ from openmsi_core.files.opened import OpenVersion
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Commit, Outgoing
 from openmsi_core.receiving import checkpoint, unfinished
+from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Ended, Job
 from openmsi_core.receiving.watermark import Watermark
 
@@ -111,6 +112,13 @@ def outcomes_and_offsets_come_apart() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def cuts_are_not_told() -> Iterator[None]:
+    """What retention removed before it was read is passed in silence: P4."""
+    with patch.object(Intake, "cut", lambda *_: None):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -121,6 +129,7 @@ MUTATIONS: dict[str, Mutation] = {
     "open-versions-are-forgotten": open_versions_are_forgotten,
     "epochs-are-ignored": epochs_are_ignored,
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
+    "cuts-are-not-told": cuts_are_not_told,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 

@@ -18,7 +18,10 @@ from tests.faults.trial import Trial
 _PRELOADED = ["tests.faults.launched", "openmsi_core.cli.run", "openmsi_core.wiring", "openmsi_plugins.disk"]
 
 # what makes a takeover quick on a broker with the test settings of the design's delivery page
-QUICK = ("session.timeout.ms=600", "heartbeat.interval.ms=200", "transaction.timeout.ms=1500")
+PROTOCOLS = {
+    "classic": ("transaction.timeout.ms=1500", "session.timeout.ms=600", "heartbeat.interval.ms=200"),
+    "consumer": ("transaction.timeout.ms=1500", "group.protocol=consumer"),  # the broker decides there
+}
 
 _REST_SECONDS = 1.0
 
@@ -29,7 +32,9 @@ class Receiver:
     Each has a state folder of its own, as on another host. Ended by its id at the end of the ``with``.
     """
 
-    def __init__(self, trial: Trial, *arguments: str, kill: str = "", metadata: int = 0) -> None:
+    def __init__(
+        self, trial: Trial, *arguments: str, kill: str = "", metadata: int = 0, protocol: str = "classic"
+    ) -> None:
         self.folder = trial.folder / f"receiver-{len(list(trial.folder.glob('receiver-*')))}"
         self.folder.mkdir()
         self.log = self.folder / "output.txt"
@@ -43,7 +48,7 @@ class Receiver:
             "OPENMSI_TEST_KILLED": str(self._killed),
             "OPENMSI_TEST_METADATA": str(metadata or ""),
         }
-        options = [word for option in QUICK for word in ("-X", option)]
+        options = [word for option in PROTOCOLS[protocol] for word in ("-X", option)]
         words = [*arguments, "--broker", trial.broker, *options]
         self.process = _server().Process(target=_run, args=(words, environment, str(self.log)), daemon=False)
 

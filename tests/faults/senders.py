@@ -15,7 +15,7 @@ from tests.faults.trial import Trial
 
 
 class Files:
-    """What a trial sends to one topic. ``wanted`` is the SHA-256 of each version that was sent whole, by its id."""
+    """What a trial sends to one topic; ``wanted`` is the SHA-256 of each version by its id, ``last`` of each path."""
 
     def __init__(self, trial: Trial, partitions: int) -> None:
         self.topic = f"f-{uuid.uuid4().hex[:10]}"
@@ -24,6 +24,8 @@ class Files:
         self.wanted: dict[str, str] = {}
         self.paths: dict[str, str] = {}
         self.last: dict[str, str] = {}
+        self.ends: dict[int, int] = defaultdict(int)  # of each partition; only this producer writes there
+        self.firsts: dict[str, tuple[int, int]] = {}  # of each version: partition and offset of its first record
         self._chance = trial.chance
         self._count = 0
         # per partition: the path and the records of each file on its way
@@ -55,7 +57,10 @@ class Files:
             for _ in range(total if part >= 1 else int(total * part)):
                 path, _ = self._chance.choice(lines[:8])  # a sender has a few files on their way at once
                 line = next(each for each in lines if each[0] == path)  # and never two versions of one path
-                self._producer.produce(self.topic, line[1].pop(0), b"k", partition)
+                value = line[1].pop(0)
+                self._producer.produce(self.topic, value, b"k", partition)
+                self.firsts.setdefault(value[8:24].hex(), (partition, self.ends[partition]))
+                self.ends[partition] += 1
                 if not line[1]:
                     lines.remove(line)
         left = self._producer.flush(30)

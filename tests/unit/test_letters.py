@@ -23,6 +23,7 @@ from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.envelopes import dumps, letter
 from openmsi_core.receiving.jobs import Ended, RunFacts
 from openmsi_core.receiving.letters import Letter, Letters, Resolution, read_letter, resolved
+from openmsi_core.receiving.outcomes import records_of
 from openmsi_core.receiving.survey import Newest, Survey
 from openmsi_core.receiving.workers import Workers
 from tests.fakes import Call, Log, LogReader, LogStore, values_of

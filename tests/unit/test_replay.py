@@ -204,7 +204,7 @@ def test_more_receipts_than_memory_should_hold_are_refused(monkeypatch) -> None:
         ("path", "KEY=VALUE"),
         ("path=", "KEY=VALUE"),
         ("after=yesterday", "write it as 2026-01-31T08:00Z"),
-        ("outcome=dona", "it is one of aborted, contradictory"),
+        ("outcome=dona", "it is one of aborted, beginning-lost"),
     ],
 )
 def test_a_condition_that_means_nothing_is_refused_before_anything_is_asked(condition, said) -> None:
