@@ -10,7 +10,7 @@ from tests.faults.receivers import Receiver
 from tests.faults.senders import Files
 from tests.faults.trial import Fault, Trial
 from tests.faults.windows import WINDOWS
-from tests.kafka.oracle import digests, values
+from tests.kafka.oracle import digests, settle, values
 
 KILLS = 10
 _FLUSHES = ("before-flush", "after-flush")
@@ -59,6 +59,8 @@ def _kill_one(trial: Trial, arguments: list[str], window: str, few: int) -> None
 
 def check_once(trial: Trial, files: Files, *, is_sink: bool) -> None:
     """Each version has one outcome, told by readers that are not ours."""
+    for topic in (f"{files.topic}.dlq", f"{files.topic}.receipts", files.output):
+        settle(trial.broker, topic)
     letters = [json.loads(value or b"") for _, value in values(trial.broker, f"{files.topic}.dlq")]
     trial.equal(letters, [], "dead letters")
     receipts = [json.loads(value or b"") for _, value in values(trial.broker, f"{files.topic}.receipts")]

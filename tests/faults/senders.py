@@ -34,7 +34,9 @@ class Files:
         made = admin.connected(options)
         admin.create_family(made, self.topic, partitions)
         made.create(self.output, 1, -1, {})
-        self._producer = Producer({**options, "linger.ms": 0, "acks": "all", "enable.idempotence": True})
+        self._producer = Producer(
+            {**options, "linger.ms": 0, "acks": "all", "enable.idempotence": True, "log_level": 0}
+        )
 
     def begin(self, count: int, largest: int = 400_000, *, again: float = 0.1) -> None:
         """Begin ``count`` more files; some have the path of an earlier one."""
