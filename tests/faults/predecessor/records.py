@@ -1,0 +1,104 @@
+"""Records of the predecessor: read, written again, and made by hand from the description of its format."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgpack
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+PARTITIONS = 2
+NAME, FILE_HASH, CHUNK_HASH, OFFSET, NUMBER, COUNT, FOLDER, APPEND, DATA, MTIME = range(10)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record, with the partition it belongs to."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+
+    def with_value(self, value: bytes | None) -> Record:
+        return replace(self, value=value)
+
+
+def make_topic(broker: str, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+
+
+def length(broker: str, topic: str) -> int:
+    """How many records a topic holds."""
+    return sum(_ends(broker, topic))
+
+
+def _ends(broker: str, topic: str) -> list[int]:
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": f"look-{os.urandom(4).hex()}"})
+    try:
+        parts = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        return [consumer.get_watermark_offsets(part, timeout=20)[1] for part in parts]
+    finally:
+        consumer.close()
+
+
+def read_all(broker: str, topic: str) -> list[Record]:
+    """Every record of a topic, in the order in which they came."""
+    wanted = sum(_ends(broker, topic))
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": f"read-{os.urandom(4).hex()}"})
+    try:
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+        found = []
+        while len(found) < wanted:
+            message = consumer.poll(20)
+            if message is None or message.error():
+                raise RuntimeError(f"{topic} cannot be read to its end: {message and message.error()}")
+            found.append((message.timestamp()[1], message))
+        found.sort(key=lambda pair: pair[0])
+        return [Record(each.partition(), each.key(), each.value()) for _, each in found]
+    finally:
+        consumer.close()
+
+
+def write_all(broker: str, topic: str, records: list[Record]) -> None:
+    """Write records into a topic, each into its partition, in order."""
+    producer = Producer({"bootstrap.servers": broker, "enable.idempotence": True})
+    for record in records:
+        producer.produce(topic, record.value, key=record.key, partition=record.partition)
+    if producer.flush(60):
+        raise RuntimeError(f"{topic} did not take every record")
+
+
+def path_of(record: Record) -> bytes:
+    """Folder and name of the file that a chunk belongs to, as bytes."""
+    chunk = msgpack.unpackb(record.value, raw=True)
+    return chunk[FOLDER] + b"/" + chunk[NAME] if chunk[FOLDER] else chunk[NAME]
+
+
+def chunk_fields(name: object, data: bytes, *, folder: object = "") -> list[Any]:
+    """The ten fields of a file that is one chunk."""
+    whole = sha512(data)
+    return [name, whole, whole, 0, 1, 1, folder, "", data, 1.7e9]
+
+
+def unpacked(record: Record) -> Any:
+    """What a value holds. Raises ValueError when it is no msgpack."""
+    if record.value is None:
+        raise ValueError("a record without a value")
+    return msgpack.unpackb(record.value, strict_map_key=False)
+
+
+def sha512(data: bytes) -> bytes:
+    return hashlib.sha512(data).digest()
+
+
+def packed(fields: object) -> bytes:
+    return msgpack.packb(fields, use_bin_type=True)
+
+
+def forged(partition: int, value: bytes | None, key: str = "_forged_chunk_1_of_1") -> Record:
+    return Record(partition, key.encode(), value)
