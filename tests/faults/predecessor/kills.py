@@ -32,7 +32,10 @@ def _killed(trial: Trial, *, new_group: bool) -> None:
         halves += bool(oracle.compare(trial.out, files)[1])
     trial.verdict.seen |= {"kills": kills, "kills while files were written": aimed}
     trial.verdict.seen["kills that left half a file under its final name"] = halves
-    trial.judge_process(trial.receive(QUIET, new_group=new_group))
+    last = trial.receive(QUIET, new_group=new_group)
+    trial.judge_process(last)
+    trial.verdict.seen["files that no start reported as received"] = len(set(files) - trial.reported())
+    trial.verdict.seen["files still called in progress at the end"] = last.answer.count("(in progress)")
     if not trial.verdict.files(trial.out, files):
         trial.verdict.seen["healed by one more start"] = _healed(trial, files, new_group)
 

@@ -25,7 +25,7 @@ class Damage:
 
 def duplicated(rng: Random, found: list[Record]) -> Damage:
     """Three of ten come twice, the copy up to 40 records later."""
-    placed = [(number, each) for number, each in enumerate(found)]
+    placed = [(float(number), each) for number, each in enumerate(found)]
     placed += [(n + rng.uniform(0.5, 40), each) for n, each in list(placed) if rng.random() < 0.3]
     return Damage([each for _, each in sorted(placed, key=lambda pair: pair[0])])
 
@@ -100,7 +100,8 @@ def _judge_telling(trial: Trial, runs: list[Received], unfinished: list[bytes]) 
     """Whoever did not arrive whole must be named: in a warning, or at least when the program is asked."""
     by_itself = "".join(run.told for run in runs)
     asked = "".join(run.answer for run in runs)
-    silent, only_asked = [], []
+    silent: list[bytes] = []
+    only_asked: list[bytes] = []
     for path in unfinished:
         name = os.fsdecode(os.path.basename(path))
         if name in by_itself:

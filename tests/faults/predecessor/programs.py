@@ -64,6 +64,9 @@ class Program:
                 env={"HOME": str(folder), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
             )
 
+        assert self._process.stdin is not None
+        self._commands = self._process.stdin
+
     @property
     def text(self) -> str:
         return self.log.read_text("utf-8", "replace")
@@ -109,15 +112,15 @@ class Program:
 
     def _say(self, word: str) -> bool:
         try:
-            self._process.stdin.write(f"{word}\n".encode())
-            self._process.stdin.flush()
+            self._commands.write(f"{word}\n".encode())
+            self._commands.flush()
         except BrokenPipeError:
             return False
         return True
 
     def _close(self) -> None:
         try:
-            self._process.stdin.close()
+            self._commands.close()
         except BrokenPipeError:  # what it did not read is of no interest any more
             return
 

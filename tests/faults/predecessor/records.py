@@ -9,7 +9,8 @@ from typing import Any
 
 import msgpack
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 PARTITIONS = 2
 NAME, FILE_HASH, CHUNK_HASH, OFFSET, NUMBER, COUNT, FOLDER, APPEND, DATA, MTIME = range(10)
@@ -52,14 +53,16 @@ def read_all(broker: str, topic: str) -> list[Record]:
     consumer = Consumer({"bootstrap.servers": broker, "group.id": f"read-{os.urandom(4).hex()}"})
     try:
         consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-        found = []
+        found: list[tuple[int, Record]] = []
         while len(found) < wanted:
             message = consumer.poll(20)
             if message is None or message.error():
                 raise RuntimeError(f"{topic} cannot be read to its end: {message and message.error()}")
-            found.append((message.timestamp()[1], message))
+            partition = message.partition()
+            assert partition is not None
+            found.append((message.timestamp()[1], Record(partition, message.key(), message.value())))
         found.sort(key=lambda pair: pair[0])
-        return [Record(each.partition(), each.key(), each.value()) for _, each in found]
+        return [each for _, each in found]
     finally:
         consumer.close()
 
@@ -76,7 +79,7 @@ def write_all(broker: str, topic: str, records: list[Record]) -> None:
 def path_of(record: Record) -> bytes:
     """Folder and name of the file that a chunk belongs to, as bytes."""
     chunk = msgpack.unpackb(record.value, raw=True)
-    return chunk[FOLDER] + b"/" + chunk[NAME] if chunk[FOLDER] else chunk[NAME]
+    return bytes(chunk[FOLDER] + b"/" + chunk[NAME] if chunk[FOLDER] else chunk[NAME])
 
 
 def chunk_fields(name: object, data: bytes, *, folder: object = "") -> list[Any]:
@@ -97,7 +100,7 @@ def sha512(data: bytes) -> bytes:
 
 
 def packed(fields: object) -> bytes:
-    return msgpack.packb(fields, use_bin_type=True)
+    return bytes(msgpack.packb(fields, use_bin_type=True))
 
 
 def forged(partition: int, value: bytes | None, key: str = "_forged_chunk_1_of_1") -> Record:

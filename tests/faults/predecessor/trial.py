@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +127,11 @@ class Trial:
         """Its own log file: warnings and errors."""
         path = self.out / os.fsdecode(oracle.LOG_OF_RECEIVER)
         return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def reported(self) -> set[bytes]:
+        """The files of which any start of the receiver said that it has them."""
+        said = (self.folder / "receiver.txt").read_text("utf-8", "replace")
+        return {name.encode() for name in re.findall(r"File (.+) successfully reconstructed", said)}
 
     def judge_process(self, run: Received) -> None:
         """What holds for every fault: it must not die, must end when told to, and keeps below 512 MB."""
