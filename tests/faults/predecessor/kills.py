@@ -43,13 +43,13 @@ def _killed(trial: Trial, *, new_group: bool) -> None:
 def _kill_once(trial: Trial, new_group: bool) -> bool:
     """Kill at a random instant; True when the receiver had begun to write in this start."""
     before = oracle.state(trial.out)
-    program = trial.receiver(new_group=new_group)
-    if trial.rng.random() < 0.7:
-        until(lambda: oracle.state(trial.out) != before, 6.0, 0.01)
-        time.sleep(trial.rng.uniform(0.0, 0.4))  # the random instant itself
-    else:
-        time.sleep(trial.rng.uniform(0.0, 3.0))  # the random instant itself, start-up included
-    program.kill()
+    with trial.receiver(new_group=new_group) as program:
+        if trial.rng.random() < 0.7:
+            until(lambda: oracle.state(trial.out) != before, 6.0, 0.01)
+            time.sleep(trial.rng.uniform(0.0, 0.4))  # the random instant itself
+        else:
+            time.sleep(trial.rng.uniform(0.0, 3.0))  # the random instant itself, start-up included
+        program.kill()
     return oracle.state(trial.out) != before
 
 

@@ -110,4 +110,4 @@ def _judge_telling(trial: Trial, runs: list[Received], unfinished: list[bytes]) 
     trial.verdict.seen["not whole"] = len(unfinished)
     trial.verdict.seen["told only when asked, at debug level"] = len(only_asked)
     if silent:
-        trial.verdict.violations.append(f"nothing said about an incomplete file: {shown(silent)}")
+        trial.verdict.violations.append(f"incomplete or damaged file is named nowhere: {shown(silent)}")

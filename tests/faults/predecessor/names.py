@@ -99,12 +99,12 @@ def _judge_sender(trial: Trial, good: Files, bad: Files, said: str, sent: bool) 
         return
     there = {records.path_of(each) for each in records.read_all(trial.broker, trial.topic)}
     unsent = [path for path in {**good, **bad} if path not in there]
-    silent = [path for path in unsent if not _named(path, said)]
+    unnamed = [path for path in unsent if not _named(path, said)]
     trial.verdict.seen["not sent"] = shown(unsent)
-    if "Traceback" in said:
-        trial.verdict.seen["sender raised"] = said.rstrip().splitlines()[-1][:200]
-    if silent:
-        trial.verdict.violations.append(f"not sent, and the sender says nothing: {shown(silent)}")
+    if "Traceback" in said:  # an error without a name is still an error told
+        trial.verdict.seen["the sender's errors that name no file"] = len(unnamed)
+    elif unnamed:
+        trial.verdict.violations.append(f"not sent, and the sender says nothing: {shown(unnamed)}")
     if any(path in good for path in unsent):
         trial.verdict.violations.append("the sender does not send other, ordinary files")
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 VERSION = "1.8.8"
 
@@ -82,6 +83,13 @@ class Program:
             status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
             if "VmHWM:" in status:
                 self.peak = max(self.peak, int(status.split("VmHWM:")[1].split()[0]) * 1024)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.code is None:
+            self.kill()
 
     def kill(self) -> None:
         """kill -9, and wait."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgpack
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+
+from tests.faults.predecessor.programs import until
 
 PARTITIONS = 2
 NAME, FILE_HASH, CHUNK_HASH, OFFSET, NUMBER, COUNT, FOLDER, APPEND, DATA, MTIME = range(10)
@@ -29,8 +31,20 @@ class Record:
 
 
 def make_topic(broker: str, topic: str) -> None:
+    """Make a topic and wait until its partitions have a leader, which takes up to a second."""
     admin = AdminClient({"bootstrap.servers": broker})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+    if not until(lambda: _answers(broker, topic), 30, 0.2):
+        raise RuntimeError(f"{topic} was made, but its partitions do not answer within 30 s")
+
+
+def _answers(broker: str, topic: str) -> bool:
+    try:
+        return len(_ends(broker, topic)) == PARTITIONS
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART):
+            return False
+        raise
 
 
 def length(broker: str, topic: str) -> int:

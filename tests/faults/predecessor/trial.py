@@ -84,11 +84,11 @@ class Trial:
         wanted = sum(-(-len(content) // CHUNK) for content in files.values())
         command = [str(self.venv / "bin" / "DataFileUploadDirectory"), str(self.source), "--config", str(self.config)]
         command += ["--topic_name", self.topic, "--upload_existing", "--chunk_size", str(CHUNK)]
-        program = Program([*command, "--watchdog_lag_time", "1"], self.folder, self.folder / "sender.txt")
-        all_there = until(lambda: records.length(self.broker, self.topic) >= wanted, patience, 0.3)
-        if program.code is not None:
-            self.verdict.seen["sender ended by itself"] = program.code
-        program.quit(60)
+        with Program([*command, "--watchdog_lag_time", "1"], self.folder, self.folder / "sender.txt") as program:
+            all_there = until(lambda: records.length(self.broker, self.topic) >= wanted, patience, 0.3)
+            if program.code is not None:
+                self.verdict.seen["sender ended by itself"] = program.code
+            program.quit(60)
         return program.text, all_there
 
     def relay(self, changed: list[records.Record]) -> None:
@@ -107,7 +107,16 @@ class Trial:
     def receive(self, quiet: float, *, new_group: bool = False, longest: float = 90.0) -> Received:
         """Run the receiver until no file has changed for ``quiet`` seconds, ask it, and end it by its own command."""
         before = len(self.warnings())
-        program = self.receiver(new_group=new_group)
+        with self.receiver(new_group=new_group) as program:
+            self._until_quiet(program, quiet, longest)
+            died = program.code
+            answer = program.ask() if died is None else ""
+            program.look()
+            ended = program.quit(45)
+        told = self.warnings()[before:]
+        return Received(died, answer, told, ended, program.peak, told.count("a thread raised an Exception"))
+
+    def _until_quiet(self, program: Program, quiet: float, longest: float) -> None:
         started = changed = time.monotonic()
         last = oracle.state(self.out)
         while program.code is None and time.monotonic() - changed < quiet and time.monotonic() - started < longest:
@@ -116,12 +125,6 @@ class Trial:
             now = oracle.state(self.out)
             if now != last:
                 last, changed = now, time.monotonic()
-        died = program.code
-        answer = program.ask() if died is None else ""
-        program.look()
-        ended = program.quit(45)
-        told = self.warnings()[before:]
-        return Received(died, answer, told, ended, program.peak, told.count("a thread raised an Exception"))
 
     def warnings(self) -> str:
         """Its own log file: warnings and errors."""
