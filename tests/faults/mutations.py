@@ -96,6 +96,25 @@ def epochs_are_ignored() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def nothing_is_given_up() -> Iterator[None]:
+    """However many files are open, none has to go: P5."""
+    with patch.object(Assembler, "excess", lambda _: []):
+        yield
+
+
+@contextmanager
+def what_must_wait_is_published() -> Iterator[None]:
+    """Outcomes are published that the commit cannot record: P3."""
+    plan = Watermark._plan
+
+    def planned(mark: Watermark, *arguments: Any) -> Any:
+        return replace(plan(mark, *arguments), held=frozenset(), below=1 << 62)
+
+    with patch.object(Watermark, "_plan", planned):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -105,6 +124,8 @@ MUTATIONS: dict[str, Mutation] = {
     "commit-is-skipped": commit_is_skipped,
     "open-versions-are-forgotten": open_versions_are_forgotten,
     "epochs-are-ignored": epochs_are_ignored,
+    "nothing-is-given-up": nothing_is_given_up,
+    "what-must-wait-is-published": what_must_wait_is_published,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 
