@@ -15,8 +15,9 @@ from unittest.mock import patch
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
-from openmsi_core.receiving import checkpoint, unfinished
+from openmsi_core.receiving import checkpoint, envelopes, unfinished
 from openmsi_core.receiving.jobs import Ended, Job
+from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.watermark import Watermark
 
 Mutation = Callable[[], AbstractContextManager[Any]]
@@ -115,6 +116,41 @@ def what_must_wait_is_published() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def backlog_ages_files() -> Iterator[None]:
+    """A file is given up by the clock alone, also while its other records wait in the topic: P4."""
+    keep_house = Stream._keep_house
+
+    def kept(stream: Any, source: Any) -> None:
+        keep_house(stream, source)
+        moment = stream._now().timestamp() - stream._pace.incomplete_after
+        for ended in list(stream._intake.expire(int(moment * 1000))):
+            stream._outcomes.add(ended)
+
+    with patch.object(Stream, "_keep_house", kept):
+        yield
+
+
+@contextmanager
+def timestamps_are_believed() -> Iterator[None]:
+    """A file's age is reckoned from the sender's clock: P4."""
+    take = Assembler.take
+
+    def taken(assembler: Assembler, record: Any, chunk: Any, _now_ms: int = 0) -> Any:
+        return take(assembler, record, chunk, record.timestamp_ms)
+
+    with patch.object(Assembler, "take", taken):
+        yield
+
+
+@contextmanager
+def times_lose_their_sign() -> Iterator[None]:
+    """A time before 1970 is told as one after it: P2, for what is said of a file."""
+    instant = envelopes.instant_ns
+    with patch.object(envelopes, "instant_ns", lambda nanoseconds: instant(abs(nanoseconds))):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -126,6 +162,9 @@ MUTATIONS: dict[str, Mutation] = {
     "epochs-are-ignored": epochs_are_ignored,
     "nothing-is-given-up": nothing_is_given_up,
     "what-must-wait-is-published": what_must_wait_is_published,
+    "backlog-ages-files": backlog_ages_files,
+    "timestamps-are-believed": timestamps_are_believed,
+    "times-lose-their-sign": times_lose_their_sign,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 
