@@ -63,18 +63,18 @@ def _first(file_id: bytes, number: int, payload: bytes) -> Chunk:
 
 
 class _Counting:
-    """A store that counts what is published instead of keeping it."""
+    """A store that counts what is published instead of keeping it. ``results``: how often each number came."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, count: int) -> None:
         self.log = log
         self.topics: Counter[str] = Counter()
-        self.results: Counter[bytes] = Counter()
+        self.results = bytearray(count)
 
     def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
         for each in outgoing:
             self.topics[each.topic] += 1
             if each.topic == "out" and each.key is not None:
-                self.results[each.key] += 1
+                self.results[int(each.key[1:])] += 1
         self.log.commits |= {commit.partition: commit for commit in commits}
 
 
@@ -85,13 +85,13 @@ def run(trial: Trial) -> None:
     topic = _Topic(count, trial.seed, whole)
     log = Log()
     log.partitions = [topic]  # type: ignore[list-item]
-    store, planning, began = _Counting(log), [0.0], time.monotonic()
+    store, planning, began = _Counting(log, count), [0.0], time.monotonic()
     plan = checkpoint.plan
 
     def timed(*arguments: object) -> checkpoint.Checkpoint:
-        start = time.monotonic()
+        start = time.thread_time()  # others may have the processor meanwhile
         planned = plan(*arguments)  # type: ignore[arg-type]
-        planning.append(time.monotonic() - start)
+        planning.append(time.thread_time() - start)
         trial.hits["held" if planned.held else "all-recorded"] += 1
         return planned
 
@@ -100,8 +100,8 @@ def run(trial: Trial) -> None:
     seconds = time.monotonic() - began
     trial.measured(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     wanted = sum(1 for number in range(count) if topic.is_whole(number))
-    trial.equal(len(store.results), wanted, "whole files that came through")
-    trial.equal(set(store.results.values()), {1}, "how often each came through")
+    trial.equal(store.results.count(1), wanted, "whole files that came through once")
+    trial.equal(store.results.count(0), count - wanted, "files that did not come through")
     trial.equal(store.topics["t.dlq"], count - wanted, "letters of those that were given up")
     trial.check(max(most) <= Limits().open_versions + 1, f"{max(most):,} versions were open")
     trial.check(trial.peak_memory < _MEMORY, f"{trial.peak_memory:,} bytes of memory")

@@ -19,7 +19,8 @@ from tests.fakes import Log, LogSource
 from tests.faults.trial import Trial, Violation
 from tests.rig import Rig
 
-logging.getLogger("openmsi_core").addHandler(logging.NullHandler())  # warnings are what a fault plan is about
+for _name in ("openmsi_core", "openmsi"):  # warnings are what a fault plan is about
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _PATIENCE = 60.0  # seconds without an end after which a run counts as stuck
 A_DAY = timedelta(hours=25)  # longer than incomplete-after

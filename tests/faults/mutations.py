@@ -6,9 +6,11 @@ processes get it through `launched`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +21,8 @@ from openmsi_core.receiving import checkpoint, envelopes, unfinished
 from openmsi_core.receiving.jobs import Ended, Job
 from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.watermark import Watermark
+from openmsi_plugins.disk import sink
+from openmsi_plugins.disk.staging import Durability, Staging
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -151,6 +155,40 @@ def times_lose_their_sign() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def content_is_not_synced() -> Iterator[None]:
+    """Files get their names before their content is safe: P2."""
+    with (
+        patch.object(Durability, "everything", lambda *_: False),
+        patch.object(Durability, "file", lambda *_: None),
+    ):
+        yield
+
+
+@contextmanager
+def names_are_not_synced() -> Iterator[None]:
+    """A file counts as stored before its name is safe: P1."""
+    with patch.object(sink.Disk, "_sync_folders", lambda *_: None):
+        yield
+
+
+@contextmanager
+def files_are_written_in_place() -> Iterator[None]:
+    """What stands under a final name is written there: P2."""
+
+    def publish(own: Any, name: str, place: Any, final: str) -> None:
+        descriptor = place.open(final, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        data = Path(own.place.path, name).read_bytes()
+        for at in range(0, len(data), 1000):
+            os.write(descriptor, data[at : at + 1000])
+        os.fsync(descriptor)
+        os.close(descriptor)
+        own.drop(name)
+
+    with patch.object(Staging, "publish", publish):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -165,6 +203,9 @@ MUTATIONS: dict[str, Mutation] = {
     "backlog-ages-files": backlog_ages_files,
     "timestamps-are-believed": timestamps_are_believed,
     "times-lose-their-sign": times_lose_their_sign,
+    "content-is-not-synced": content_is_not_synced,
+    "names-are-not-synced": names_are_not_synced,
+    "files-are-written-in-place": files_are_written_in_place,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 
