@@ -18,6 +18,8 @@ from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
 from openmsi_core.receiving import checkpoint, envelopes, unfinished
+from openmsi_core.receiving.attempts import Again
+from openmsi_core.receiving.dispatch import Dispatch
 from openmsi_core.receiving.jobs import Ended, Job
 from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.watermark import Watermark
@@ -189,6 +191,38 @@ def files_are_written_in_place() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def paths_lose_their_order() -> Iterator[None]:
+    """While a version waits for its next try, a later one of its path goes first: P3."""
+    answered = Dispatch.answered
+
+    def unordered(dispatch: Any, answer: Any, now: float) -> Any:
+        job = answer.job
+        if not isinstance(answer.answer, Again) or not job.is_alive:
+            return answered(dispatch, answer, now)
+        dispatch._running.discard(job)
+        line = dispatch._paths[job.file.version.path.key]
+        line.rotate(-1)
+        dispatch._start(line[0])
+        return None
+
+    with patch.object(Dispatch, "answered", unordered):
+        yield
+
+
+@contextmanager
+def equal_content_is_stored_again() -> Iterator[None]:
+    """A sink does not look at what stands there: P3."""
+    standing = sink.Disk._standing
+
+    def other(disk: Any, *arguments: Any) -> Any:
+        found = standing(disk, *arguments)
+        return "other" if found == "equal" else found
+
+    with patch.object(sink.Disk, "_standing", other):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -206,6 +240,8 @@ MUTATIONS: dict[str, Mutation] = {
     "content-is-not-synced": content_is_not_synced,
     "names-are-not-synced": names_are_not_synced,
     "files-are-written-in-place": files_are_written_in_place,
+    "paths-lose-their-order": paths_lose_their_order,
+    "equal-content-is-stored-again": equal_content_is_stored_again,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 
