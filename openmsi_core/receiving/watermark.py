@@ -177,7 +177,7 @@ class Watermark:
         self._recorded = max(self._recorded, below)
 
     def _within_the_last(self, topic_id: str, finishing: frozenset[int]) -> Plan:
-        """A commit with the H of the last one; without ``finishing`` it is the last one, and fits."""
+        """A commit with the H of the last one; were nothing of ``finishing`` in it, it would be the last one."""
         some = sorted(offset for offset in finishing if offset < self._recorded)
         while True:
             is_open = self._still_open(frozenset(some))
@@ -185,7 +185,7 @@ class Watermark:
             text = unfinished.encode(topic_id, self._recorded, listed)
             if len(text) <= MAX_METADATA or not some:
                 return self._plan(listed, self._recorded, text, finishing - frozenset(some))
-            some = some[: len(some) // 2]
+            some = some[: len(some) // 4]
 
     def _plan(self, listed: list[int], below: int, text: str, held: frozenset[int]) -> Plan:
         low = min(listed[0], self.next_offset) if listed else self.next_offset

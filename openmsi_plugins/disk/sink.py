@@ -79,9 +79,10 @@ class Disk(Sink):
         try:
             root.mkdir(parents=True, exist_ok=True)
             (root / OURS).mkdir(mode=0o700, exist_ok=True)
+            leads_away = (root / OURS).is_symlink()
         except OSError as error:
             raise _unusable(root, error) from error
-        if (root / OURS).is_symlink():
+        if leads_away:
             raise _unusable(root, OSError(errno.ELOOP, f"{OURS} in it is a symbolic link"))
         return root / OURS
 
@@ -94,11 +95,11 @@ class Disk(Sink):
                 self._tree = opening.enter_context(closing(Tree(self._root)))
                 self._staging = opening.enter_context(closing(Staging(self._root, self._tree)))
                 self._staging.open()
+                self._rules = Rules(windows=sys.platform == "win32", folds=self._staging.folds_case())
             except OSError as error:
                 raise _unusable(self._root, error) from error
             self._opened = opening.pop_all()
         self._durability = Durability(self._tree.root)
-        self._rules = Rules(windows=sys.platform == "win32", folds=self._staging.folds_case())
         self._tree.folds = self._rules.folds
 
     def close(self) -> None:

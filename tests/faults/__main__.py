@@ -37,6 +37,7 @@ def _mutations(campaign: Campaign, faults: Sequence[Fault]) -> int:
 
 
 def _faults(campaign: Campaign, faults: Sequence[Fault], asked: argparse.Namespace) -> int:
+    os.environ["OPENMSI_TEST_SCALE"] = asked.scale  # for trials that are larger before a release
     first = asked.first if asked.first is not None else random.randrange(1 << 30)
     print(f"first seed {first}; folder {asked.folder}", flush=True)
     for fault in faults:

@@ -11,13 +11,9 @@ from openmsi_core.files import wire
 from openmsi_core.files.assembly import Limits
 from openmsi_core.files.datafile import DataFile
 from tests.fakes import Log, values_of
-from tests.faults.model import Scattering, Seen, finish, new_rig
+from tests.faults.model import Killed, Scattering, Seen, finish, new_rig
 from tests.faults.trial import Fault, Trial
 from tests.rig import Rig
-
-
-class _Killed(BaseException):
-    """The process ends here."""
 
 
 @dataclass(slots=True)
@@ -121,7 +117,7 @@ def _a_run(trial: Trial, rig: Rig, scattered: bool) -> int:
         _rebalance(trial, rig, scattered)
         if polls <= 0 and kills:
             trial.killed("killed")
-            raise _Killed
+            raise Killed
         if polls <= 0:
             trial.hit("stopped")
             rig.stream.stopping.set()
@@ -130,7 +126,7 @@ def _a_run(trial: Trial, rig: Rig, scattered: bool) -> int:
     try:
         with rig.stack:
             return rig.stream.run(rig.source, rig.store)
-    except _Killed:
+    except Killed:
         return -1
 
 

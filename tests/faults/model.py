@@ -19,7 +19,8 @@ from tests.fakes import Log, LogSource
 from tests.faults.trial import Trial, Violation
 from tests.rig import Rig
 
-logging.getLogger("openmsi_core").addHandler(logging.NullHandler())  # warnings are what a fault plan is about
+for _name in ("openmsi_core", "openmsi"):  # warnings are what a fault plan is about
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _PATIENCE = 60.0  # seconds without an end after which a run counts as stuck
 A_DAY = timedelta(hours=25)  # longer than incomplete-after
@@ -53,12 +54,12 @@ class _WrongFile(Exception):
     """What Seen raises."""
 
 
-def finish(rig: Rig, at_poll: Callable[[], None] = lambda: None) -> int:
+def finish(rig: Rig, at_poll: Callable[[], None] = lambda: None, patience: float = _PATIENCE) -> int:
     """Run until everything is dealt with, then a day more; how many versions are open after that.
 
     ``at_poll`` is called before each poll. Raises Violation when the run does not come to its end.
     """
-    ends = time.monotonic() + _PATIENCE
+    ends = time.monotonic() + patience
 
     def before() -> None:
         at_poll()
@@ -76,7 +77,7 @@ def finish(rig: Rig, at_poll: Callable[[], None] = lambda: None) -> int:
     with rig.stack:
         left = rig.stream.run(rig.source, rig.store)
     if time.monotonic() > ends:
-        raise Violation(f"not at its end after {_PATIENCE} s: {left} versions are open")
+        raise Violation(f"not at its end after {patience} s: {left} versions are open")
     return left
 
 
@@ -85,6 +86,10 @@ def new_rig(folder: Path, number: int, log: Log, plugin: Callable[[DataFile], ob
     place = folder / f"run-{number}"
     place.mkdir()
     return Rig(place, log, plugin, **more)
+
+
+class Killed(BaseException):
+    """The process ends here; nothing but a kill is like it."""
 
 
 class Scattering(LogSource):

@@ -6,9 +6,11 @@ processes get it through `launched`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -17,10 +19,15 @@ from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Commit, Outgoing
-from openmsi_core.receiving import checkpoint, unfinished
+from openmsi_core.receiving import checkpoint, envelopes, unfinished
+from openmsi_core.receiving.attempts import Again
+from openmsi_core.receiving.dispatch import Dispatch
 from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Ended, Job
+from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.watermark import Watermark
+from openmsi_plugins.disk import sink
+from openmsi_plugins.disk.staging import Durability, Staging
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -100,6 +107,126 @@ def epochs_are_ignored() -> Iterator[None]:
 
 
 @contextmanager
+def nothing_is_given_up() -> Iterator[None]:
+    """However many files are open, none has to go: P5."""
+    with patch.object(Assembler, "excess", lambda _: []):
+        yield
+
+
+@contextmanager
+def what_must_wait_is_published() -> Iterator[None]:
+    """Outcomes are published that the commit cannot record: P3."""
+    plan = Watermark._plan
+
+    def planned(mark: Watermark, *arguments: Any) -> Any:
+        return replace(plan(mark, *arguments), held=frozenset(), below=1 << 62)
+
+    with patch.object(Watermark, "_plan", planned):
+        yield
+
+
+@contextmanager
+def backlog_ages_files() -> Iterator[None]:
+    """A file is given up by the clock alone, also while its other records wait in the topic: P4."""
+    keep_house = Stream._keep_house
+
+    def kept(stream: Any, source: Any) -> None:
+        keep_house(stream, source)
+        moment = stream._now().timestamp() - stream._pace.incomplete_after
+        for ended in list(stream._intake.expire(int(moment * 1000))):
+            stream._outcomes.add(ended)
+
+    with patch.object(Stream, "_keep_house", kept):
+        yield
+
+
+@contextmanager
+def timestamps_are_believed() -> Iterator[None]:
+    """A file's age is reckoned from the sender's clock: P4."""
+    take = Assembler.take
+
+    def taken(assembler: Assembler, record: Any, chunk: Any, _now_ms: int = 0) -> Any:
+        return take(assembler, record, chunk, record.timestamp_ms)
+
+    with patch.object(Assembler, "take", taken):
+        yield
+
+
+@contextmanager
+def times_lose_their_sign() -> Iterator[None]:
+    """A time before 1970 is told as one after it: P2, for what is said of a file."""
+    instant = envelopes.instant_ns
+    with patch.object(envelopes, "instant_ns", lambda nanoseconds: instant(abs(nanoseconds))):
+        yield
+
+
+@contextmanager
+def content_is_not_synced() -> Iterator[None]:
+    """Files get their names before their content is safe: P2."""
+    with (
+        patch.object(Durability, "everything", lambda *_: False),
+        patch.object(Durability, "file", lambda *_: None),
+    ):
+        yield
+
+
+@contextmanager
+def names_are_not_synced() -> Iterator[None]:
+    """A file counts as stored before its name is safe: P1."""
+    with patch.object(sink.Disk, "_sync_folders", lambda *_: None):
+        yield
+
+
+@contextmanager
+def files_are_written_in_place() -> Iterator[None]:
+    """What stands under a final name is written there: P2."""
+
+    def publish(own: Any, name: str, place: Any, final: str) -> None:
+        descriptor = place.open(final, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        data = Path(own.place.path, name).read_bytes()
+        for at in range(0, len(data), 1000):
+            os.write(descriptor, data[at : at + 1000])
+        os.fsync(descriptor)
+        os.close(descriptor)
+        own.drop(name)
+
+    with patch.object(Staging, "publish", publish):
+        yield
+
+
+@contextmanager
+def paths_lose_their_order() -> Iterator[None]:
+    """While a version waits for its next try, a later one of its path goes first: P3."""
+    answered = Dispatch.answered
+
+    def unordered(dispatch: Any, answer: Any, now: float) -> Any:
+        job = answer.job
+        if not isinstance(answer.answer, Again) or not job.is_alive:
+            return answered(dispatch, answer, now)
+        dispatch._running.discard(job)
+        line = dispatch._paths[job.file.version.path.key]
+        line.rotate(-1)
+        dispatch._start(line[0])
+        return None
+
+    with patch.object(Dispatch, "answered", unordered):
+        yield
+
+
+@contextmanager
+def equal_content_is_stored_again() -> Iterator[None]:
+    """A sink does not look at what stands there: P3."""
+    standing = sink.Disk._standing
+
+    def other(disk: Any, *arguments: Any) -> Any:
+        found = standing(disk, *arguments)
+        return "other" if found == "equal" else found
+
+    with patch.object(sink.Disk, "_standing", other):
+        yield
+
+
+@contextmanager
 def outcomes_and_offsets_come_apart() -> Iterator[None]:
     """Results are committed in one transaction, the offsets after it: P3."""
     whole = Transactional.write
@@ -128,9 +255,19 @@ MUTATIONS: dict[str, Mutation] = {
     "commit-is-skipped": commit_is_skipped,
     "open-versions-are-forgotten": open_versions_are_forgotten,
     "epochs-are-ignored": epochs_are_ignored,
+    "nothing-is-given-up": nothing_is_given_up,
+    "what-must-wait-is-published": what_must_wait_is_published,
+    "backlog-ages-files": backlog_ages_files,
+    "timestamps-are-believed": timestamps_are_believed,
+    "times-lose-their-sign": times_lose_their_sign,
+    "content-is-not-synced": content_is_not_synced,
+    "names-are-not-synced": names_are_not_synced,
+    "files-are-written-in-place": files_are_written_in_place,
+    "paths-lose-their-order": paths_lose_their_order,
+    "equal-content-is-stored-again": equal_content_is_stored_again,
+    "old-partitions-are-remembered": old_partitions_are_remembered,
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
     "cuts-are-not-told": cuts_are_not_told,
-    "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 
 
