@@ -117,17 +117,11 @@ class Intake:
     def behead(self, before_ms: int) -> Iterator[Ended]:
         """End the versions whose first record did not come, and that got no other one since ``before_ms``.
 
-        A sender's records keep their order, so the first one lies before the offset at which we began.
+        A sender's records keep their order, so what was in the log when we began in its middle had its first one before
+        that: it was dealt with then, or was not asked for.
         """
         for file_id in self.assembler.headless(before_ms):
-            span = self.assembler.span_of(file_id)
-            starts = [self._assigned[partition].watermark.start for partition in span.partitions]
-            if any(start.cut for start in starts):
-                what, reason = What.BEGINNING_LOST, "retention removed its first records before they were read"
-            elif any(start.is_commit for start in starts):
-                what, reason = What.HEADLESS, "the rest of a version that was dealt with before this run began"
-            else:
-                what, reason = What.HEADLESS, "it began before the offset at which this run began"
+            what, reason = self._headless(self.assembler.span_of(file_id))
             yield self._broken(self.assembler.drop(file_id, what, reason))
 
     def cut(self, assignment: Assignment, topic: str) -> Ended | None:
@@ -222,6 +216,14 @@ class Intake:
     def _broken(self, event: Broken) -> Ended:
         outcome = Outcome(event.what, reason=event.reason)
         return Ended(outcome, self._offsets(event.span), event.span, event.version, event.file_id)
+
+    def _headless(self, span: Span) -> tuple[What, str]:
+        where = [(self._assigned[partition], run[0]) for partition, run in span.runs.items()]
+        if any(assignment.watermark.start.cut for assignment, _ in where):
+            return What.BEGINNING_LOST, "retention removed its first records before they were read"
+        if any(assignment.watermark.start.offset > 0 and first < assignment.high for assignment, first in where):
+            return What.HEADLESS, "its first record lies before the offset at which this run began"
+        return What.INCOMPLETE, "its first record never came"
 
     def _bad(self, record: Record, assignment: Assignment, reason: str, what: What = What.BAD_RECORD) -> Ended | None:
         offset = record.position.offset

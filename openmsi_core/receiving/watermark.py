@@ -35,15 +35,13 @@ _SWEPT = 1024  # so many offsets of versions that are dealt with may always stay
 class Start:
     """Where reading of a partition begins, and which versions of it are finished already.
 
-    ``cut``: the first and the last offset that retention removed before they were read. ``is_commit``: the group was
-    here before, so a version without its beginning was finished then, unless the beginning was cut.
+    ``cut``: the first and the last offset that retention removed before they were read.
     """
 
     offset: int
     below: int
     listed: frozenset[int]
     cut: tuple[int, int] | None = None
-    is_commit: bool = False
 
     def is_finished(self, offset: int) -> bool:
         """True when a version that began at ``offset`` was finished before this start."""
@@ -70,7 +68,7 @@ def start_of(claim: Claim, topic_id: str, default: int) -> Start:
     cut = (claim.committed, claim.low - 1) if claim.committed < claim.low else None
     offset = max(claim.committed, claim.low)
     if known is not None:
-        return Start(offset, max(known.below, offset), frozenset(known.offsets), cut, is_commit=True)
+        return Start(offset, max(known.below, offset), frozenset(known.offsets), cut)
     if claim.metadata:
         log.warning(
             "partition %d: the commit at %d carries metadata that this openmsi cannot use; files above it may be "
@@ -78,7 +76,7 @@ def start_of(claim: Claim, topic_id: str, default: int) -> Start:
             claim.partition,
             claim.committed,
         )
-    return Start(offset, offset, frozenset(), cut, is_commit=True)
+    return Start(offset, offset, frozenset(), cut)
 
 
 def _shrunk(claim: Claim, *, is_same: bool) -> Start:
@@ -90,7 +88,7 @@ def _shrunk(claim: Claim, *, is_same: bool) -> Start:
             claim.high,
             (claim.committed or 0) - 1,
         )
-        return Start(claim.high, claim.high, frozenset(), is_commit=True)
+        return Start(claim.high, claim.high, frozenset())
     log.warning(
         "partition %d: the commit at %s is beyond the end, %d: the topic was made anew, it is read from its beginning",
         claim.partition,

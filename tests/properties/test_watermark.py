@@ -251,5 +251,5 @@ def test_what_retention_removed_is_said_and_reading_goes_on_with_what_is_left(ca
 
 
 def test_metadata_that_cannot_be_used_is_said_once_and_changes_nothing_else(caplog) -> None:
-    assert start_of(Claim(0, 5, "somebody else's", 0, 9), "id", 0) == Start(5, 5, frozenset(), is_commit=True)
+    assert start_of(Claim(0, 5, "somebody else's", 0, 9), "id", 0) == Start(5, 5, frozenset())
     assert "metadata" in caplog.text
