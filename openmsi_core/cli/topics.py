@@ -24,29 +24,43 @@ def topics() -> None:
 @click.argument("topic")
 @click.option("--partitions", type=click.IntRange(1, 10_000), default=4, show_default=True)
 @click.option("--replication", type=click.IntRange(1, 100), help="Copies; by default what the cluster says.")
+@click.option(
+    "--chunk-size", default="512KiB", show_default=True, metavar="SIZE", help="The largest that will be sent."
+)
 @click.option("--plain", is_flag=True, help="Only this topic, for results: no dead letters, no receipts.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
 @kafka_choices
 def create(
-    topic: str, partitions: int, replication: int | None, plain: bool, as_json: bool, kafka: dict[str, str]
+    topic: str,
+    *,
+    partitions: int,
+    replication: int | None,
+    chunk_size: str,
+    plain: bool,
+    as_json: bool,
+    kafka: dict[str, str],
 ) -> None:
-    """Create a topic for files with its dead letters and receipts. What exists already is left as it is.
+    """Create a topic for files with its dead letters and receipts. What exists already is left as it is, and checked.
 
     \b
     Example: openmsi topics create xrd-raw --partitions 4
     """
+    from openmsi_core.cli.upload import chunk_of
     from openmsi_core.kafka.admin import connected, create_family
 
+    chunk = chunk_of(chunk_size)
     admin = connected(kafka)
     if plain:
         made = {topic: admin.create(topic, partitions, replication or -1, {})}
     else:
-        made = dict(create_family(admin, topic, partitions, replication or -1))
+        made = dict(create_family(admin, topic, partitions, replication or -1, chunk=chunk))
     for name, is_new in made.items():
         if as_json:
             click.echo(json.dumps({"topic": name, "created": is_new}))
         else:
             click.echo(f"{name} {'created' if is_new else 'exists already'}")
+    if not plain and not made[topic]:
+        _check_existing(admin, topic, partitions, chunk)
 
 
 @topics.command("list")
@@ -114,6 +128,19 @@ def peek(topic: str, as_json: bool, limit: int | None, kafka: dict[str, str]) ->
         text = json.dumps(_told(record), ensure_ascii=False)
         line = text.encode("utf-8", "backslashreplace").decode("utf-8")
         click.echo(line if as_json else f"{record.position}  {shown(line)}")
+
+
+def _check_existing(admin: Admin, topic: str, partitions: int, chunk: int) -> None:
+    """Say what differs from what was asked for. Raises TopicError when the topic cannot carry files."""
+    from openmsi_core.errors import TopicError
+    from openmsi_core.kafka.admin import faults
+
+    facts = admin.facts(topic)
+    if len(facts.ends) != partitions:
+        click.echo(f"{topic} has {len(facts.ends)} partitions, not {partitions}; that is left as it is", err=True)
+    problems = faults(facts, chunk)
+    if problems:
+        raise TopicError("; ".join(problems) + ".")
 
 
 def _groups(admin: Admin, topic: str, ends: dict[int, tuple[int, int]] | object) -> dict[str, dict[str, int]]:

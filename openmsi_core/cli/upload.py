@@ -44,7 +44,7 @@ def upload(
     from openmsi_core.observe.progress import reporter
     from openmsi_core.wiring import upload_files
 
-    chunk = _chunk(chunk_size)
+    chunk = chunk_of(chunk_size)
     with reporter("sent", quiet=quiet) as progress:
         teller = Teller(progress, as_json=as_json)
         done = upload_files(
@@ -62,7 +62,8 @@ def upload(
     return exit_code(done.tally, done.signal, ends=True)
 
 
-def _chunk(text: str) -> int:
+def chunk_of(text: str) -> int:
+    """The bytes of --chunk-size. Raises UsageError."""
     from openmsi_core.files.wire import MAX_CHUNK, MIN_CHUNK
     from openmsi_core.settings import bytes_of
 

@@ -30,6 +30,7 @@ from openmsi_core.kafka.producer import partitions_of
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 RESERVED = (".dlq", ".receipts", ".keys", ".reqs", ".subs")
+CHUNK = 512 * 1024
 _VISIBLE_SECONDS = 15.0
 _EARLIEST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -87,19 +88,22 @@ class Admin:
 
     def groups(self, name: str) -> Mapping[str, Mapping[int, tuple[int, str]]]:
         """For each consumer group that committed on a topic: per partition the offset and the metadata."""
-        listed = self._client.list_consumer_groups(request_timeout=10).result(15)
-        found: dict[str, Mapping[int, tuple[int, str]]] = {}
-        for group in listed.valid:
-            asked = ConsumerGroupTopicPartitions(group.group_id)
-            done = self._client.list_consumer_group_offsets([asked], request_timeout=10)[group.group_id].result(15)
-            offsets = {
-                each.partition: (each.offset, each.metadata or "")
-                for each in done.topic_partitions or []
-                if each.topic == name and each.offset >= 0
+        try:
+            listed = self._client.list_consumer_groups(request_timeout=10).result(15)
+            return {
+                group.group_id: offsets for group in listed.valid if (offsets := self._offsets(group.group_id, name))
             }
-            if offsets:
-                found[group.group_id] = offsets
-        return found
+        except KafkaException as error:
+            raise translated(error.args[0], self._options, name) from error
+
+    def _offsets(self, group: str, topic: str) -> Mapping[int, tuple[int, str]]:
+        asked = ConsumerGroupTopicPartitions(group)
+        done = self._client.list_consumer_group_offsets([asked], request_timeout=10)[group].result(15)
+        return {
+            each.partition: (each.offset, each.metadata or "")
+            for each in done.topic_partitions or []
+            if each.topic == topic and each.offset >= 0
+        }
 
     def _ends(self, name: str, count: int) -> Mapping[int, tuple[int, int]]:
         places = [TopicPartition(name, partition) for partition in range(count)]
@@ -154,19 +158,24 @@ def _client(settings: dict[str, object]) -> AdminClient:
     return AdminClient(plain)
 
 
-def create_family(admin: Admin, topic: str, partitions: int, replication: int = -1) -> Mapping[str, bool]:
-    """T, T.dlq and T.receipts with sound settings; for each whether it is new. Raises TopicError for a reserved name.
+def create_family(
+    admin: Admin, topic: str, partitions: int, replication: int = -1, *, chunk: int = CHUNK
+) -> Mapping[str, bool]:
+    """T, T.dlq and T.receipts with sound settings; for each whether it is new.
 
-    ``replication`` -1 is the cluster's default.
+    ``replication`` -1 is the cluster's default; records with chunks of ``chunk`` bytes fit. Raises TopicError for a
+    reserved name, BrokerError.
     """
     refuse_reserved(topic)
+    data = {"cleanup.policy": "delete"}
+    if chunk > CHUNK:  # an untouched broker takes the usual ones
+        data["max.message.bytes"] = str(chunk + 2 * config.CHUNK_MARGIN)
     thirty_days = str(30 * 24 * 3600 * 1000)
+    receipts = {"cleanup.policy": "compact,delete", "retention.ms": thirty_days}
     return {
-        topic: admin.create(topic, partitions, replication, {"cleanup.policy": "delete"}),
+        topic: admin.create(topic, partitions, replication, data),
         f"{topic}.dlq": admin.create(f"{topic}.dlq", 1, replication, {"cleanup.policy": "delete"}),
-        f"{topic}.receipts": admin.create(
-            f"{topic}.receipts", 1, replication, {"cleanup.policy": "compact,delete", "retention.ms": thirty_days}
-        ),
+        f"{topic}.receipts": admin.create(f"{topic}.receipts", 1, replication, receipts),
     }
 
 
