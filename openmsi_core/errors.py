@@ -13,10 +13,12 @@
     │   ├── BrokerRefused        wrong password, wrong certificate, wrong protocol
     │   └── RightMissing         the account may not do this
     ├── NotDelivered             the broker refused one record for good
+    ├── NotWhole                 what a dead letter is about cannot be put together again      exit 4
     ├── BreakerOpen              too many dead letters in a row                              exit 5
     ├── PathRefused              a relative path that must not exist
     ├── BadRecord                one record is not what a file record must be   -> dead letter, next record
     ├── BadVersion               the records of one file contradict each other  -> dead letter, next file
+    ├── TooManyResults           a plugin made more results of one file than fit -> dead letter, next file
     ├── FileChanged              a file changed while it was read               -> abort, send anew
     ├── Reject                   raised by a plugin: this file is not for me    -> dead letter, next file
     └── RetryLater               raised by a plugin: not now                    -> the file is kept and comes back
@@ -84,7 +86,15 @@ class RightMissing(BrokerError):
 
 
 class NotDelivered(OpenmsiError):
-    """The broker refused one record for good; the file it belongs to was not sent."""
+    """The broker refused one record for good; ``outgoing`` is that record when a checkpoint published it."""
+
+    outgoing: object = None
+
+
+class NotWhole(OpenmsiError):
+    """What a dead letter is about cannot be put together again: records are gone, missing or contradict each other."""
+
+    exit_code = EXIT_SOME_FAILED
 
 
 class BreakerOpen(OpenmsiError):
@@ -103,6 +113,10 @@ class BadRecord(OpenmsiError):
 
 class BadVersion(OpenmsiError):
     """The records of one file version contradict each other or its digest; it becomes a dead letter."""
+
+
+class TooManyResults(OpenmsiError):
+    """A plugin made more results of one file than the run takes; the file becomes a dead letter."""
 
 
 class FileChanged(OpenmsiError):

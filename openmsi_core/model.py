@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -213,11 +213,14 @@ class What(StrEnum):
     DIGEST_MISMATCH = "digest-mismatch"
     CONTRADICTORY = "contradictory"
     BAD_RECORD = "bad-record"
+    BEGINNING_LOST = "beginning-lost"
+    HEADLESS = "headless"
+    TOO_MANY_RESULTS = "too-many-results"
 
     @property
     def is_letter(self) -> bool:
         """True when a person must look at it: it becomes a dead letter."""
-        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED}
+        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED, What.HEADLESS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +241,7 @@ class Outcome:
     """
 
     what: What
-    results: tuple[Outgoing, ...] = ()
+    results: Collection[Outgoing] = ()
     location: str = ""
     unchanged: bool = False
     reason: str = ""
@@ -269,31 +272,18 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A partition that was just assigned to us: its commit (None: there is none) and the ends of its log."""
+    """A partition that was just assigned to us: its commit (None: there is none) and the ends of its log.
+
+    ``since`` is the first offset at or after the moment that the run was told to begin at, ``high`` when there is
+    none. ``is_new``: there is no commit, though the group has some on other partitions, so the partition was added
+    while the group existed. ``is_refused``: the broker would not let us read at the commit.
+    """
 
     partition: int
     committed: int | None
     metadata: str
     low: int
     high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A sealed record that could be opened."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class NotYet:
-    """A sealed record whose key has not arrived; it is parked until ``key_index`` is there."""
-
-    key_index: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Never:
-    """A sealed record that can never be opened."""
-
-    reason: str
+    since: int | None = None
+    is_new: bool = False
+    is_refused: bool = False

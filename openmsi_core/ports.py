@@ -5,12 +5,13 @@ Adapters and fakes implement them; `wiring` chooses which. Both use cases know n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from openmsi_core.files.datafile import DataFile
-from openmsi_core.model import Claim, Commit, Never, NotYet, Opened, Outgoing, PluginFacts, Record, Result
+from openmsi_core.model import Claim, Commit, Outgoing, PluginFacts, Record, Result
 
 Delivered = Callable[[int | None, str], None]
 """Called once per produced record: the offset and "", or None and why the broker refused it."""
@@ -55,13 +56,34 @@ class RecordSource(Protocol):
         ...
 
 
+class RecordReader(Protocol):
+    """The records of one topic, read at chosen offsets by somebody who joins no group."""
+
+    def ends(self) -> Mapping[int, tuple[int, int]]:
+        """For each partition the first offset that is still there, and the one after the last. Raises BrokerError."""
+        ...
+
+    def since(self, timestamp_ms: int) -> Mapping[int, int]:
+        """For each partition the first offset whose record is not older. Raises BrokerError."""
+        ...
+
+    def between(self, ranges: Mapping[int, tuple[int, int]]) -> Iterator[Record | None]:
+        """The records of each partition from the first offset up to the second; None when nothing comes for a while.
+
+        Raises BrokerError.
+        """
+        ...
+
+
 class OutcomeStore(Protocol):
     """Where a checkpoint becomes durable."""
 
-    def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
+    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
         """Results, receipts and dead letters, then the commits; blocks until all are acknowledged.
 
-        Raises BrokerError; after it, nothing may be taken as written and the same may be written again.
+        ``outgoing`` is read once; ``size`` is about how many bytes it has. Raises BrokerError, and NotDelivered with
+        the record that was refused for good; after either nothing may be taken as written, and the same may be written
+        again.
         """
         ...
 
@@ -84,6 +106,27 @@ class RecordSink(Protocol):
     def pending(self) -> int:
         """How many records are not acknowledged yet."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sealed record that could be opened."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """A sealed record whose key has not arrived; it is parked until ``key_index`` is there."""
+
+    key_index: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """A sealed record that can never be opened."""
+
+    reason: str
 
 
 class Sealer(Protocol):
@@ -110,8 +153,8 @@ class Handled(Protocol):
     """What a plugin did with one file."""
 
     @property
-    def results(self) -> tuple[Result, ...]:
-        """Results for the output topic."""
+    def results(self) -> Iterable[Result]:
+        """Results for the output topic, to be read once; raises what the plugin raises."""
         ...
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from openmsi_core.errors import BrokerUnreachable
@@ -92,6 +92,33 @@ class LogSource:
         self.resumed = self.paused
 
 
+class LogReader:
+    """A RecordReader of a Log; offset n has the timestamp ``began_ms`` + n. Below ``lows`` nothing is left."""
+
+    def __init__(self, log: Log, topic: str = "t", began_ms: int = 0, lows: Mapping[int, int] | None = None) -> None:
+        self.log = log
+        self.topic = topic
+        self.began_ms = began_ms
+        self.lows = lows or {}
+        self.read: list[Position] = []
+
+    def ends(self) -> Mapping[int, tuple[int, int]]:
+        return {number: (self.lows.get(number, 0), len(values)) for number, values in enumerate(self.log.partitions)}
+
+    def since(self, timestamp_ms: int) -> Mapping[int, int]:
+        ends = self.ends()
+        return {number: min(max(timestamp_ms - self.began_ms, low), high) for number, (low, high) in ends.items()}
+
+    def between(self, ranges: Mapping[int, tuple[int, int]]) -> Iterator[Record | None]:
+        for partition, (first, until) in ranges.items():
+            assert first >= self.lows.get(partition, 0), "the caller did not look what retention has left"
+            yield None
+            for offset in range(first, min(until, len(self.log.partitions[partition]))):
+                self.read.append(Position(self.topic, partition, offset))
+                value = self.log.partitions[partition][offset]
+                yield Record(self.read[-1], self.began_ms + offset, None, value)
+
+
 class LogStore:
     """Writes checkpoints into a Log; ``failing`` of them fail first."""
 
@@ -100,7 +127,7 @@ class LogStore:
         self.failing = failing
         self.checkpoints = 0
 
-    def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
+    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
         if self.failing:
             self.failing -= 1
             raise BrokerUnreachable("the broker is away")

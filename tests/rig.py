@@ -34,10 +34,11 @@ class Rig:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         sealer = more.get("sealer", Plain())
         self.intake = Intake(assembler, sealer, self.counts, 1 << 40, lambda: int(self.now.timestamp() * 1000))
+        run = more.get("run", RUN)
         self.runners = [more.get("call", Call)(does, flush=more.get("flush")) for _ in range(more.get("workers", 1))]
-        workers = self.workers = self.stack.enter_context(Workers(self.runners, RUN, more.get("policy", QUICK)))
+        workers = self.workers = self.stack.enter_context(Workers(self.runners, run, more.get("policy", QUICK)))
         self.stream = Stream(
-            RUN,
+            run,
             self.intake,
             workers,
             first_offset=lambda claim: claim.low,

@@ -28,7 +28,12 @@ log = logging.getLogger(__name__)
 @click.option("--group", help="The consumer group; by default openmsi-NAME.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Only files that match; may be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not the files that match; may be repeated.")
-@click.option("--from", "start", metavar="WHERE", help="Where a group without commits begins: beginning or end.")
+@click.option(
+    "--from",
+    "start",
+    metavar="WHERE",
+    help="Where a group without commits begins: beginning, end, or a moment like 2026-11-24T12:00Z.",
+)
 @click.option("--until-caught-up", is_flag=True, default=None, help="End at the present end of the topic.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
@@ -49,15 +54,15 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     from openmsi_core.wiring import run_plugin
 
     if name not in settings.run:
-        _must_be_a_plugin(name, settings)
-    chosen = run_settings(settings, name, _named(given))
+        must_be_known(name, settings)
+    chosen = run_settings(settings, name, named(given))
     refuse_plain_secrets(settings, name, chosen.plugin)
     values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
     with reporter("done", quiet=quiet or not _is_terminal()) as progress:
 
         def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:
             for ended in durable:
-                _say(facts, ended)
+                say(facts, ended)
             progress.update(files=counts.files, bytes=counts.bytes, note=_letters(counts.letters))
 
         report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)
@@ -72,7 +77,7 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     return EXIT_SOME_FAILED if counts.letters or report.still_open else 0
 
 
-def _must_be_a_plugin(name: str, settings: Settings) -> None:
+def must_be_known(name: str, settings: Settings) -> None:
     """Raises PluginError when ``name`` is neither a run of the configuration nor a plugin."""
     from openmsi_core.plugins.catalogue import find
 
@@ -84,12 +89,12 @@ def _must_be_a_plugin(name: str, settings: Settings) -> None:
         raise PluginError(f"{error}{hint}") from error
 
 
-def _named(given: dict[str, Any]) -> dict[str, Any]:
+def named(given: dict[str, Any]) -> dict[str, Any]:
     """Settings' own names, dashed, as in the configuration file."""
     return {("from" if key == "start" else key.replace("_", "-")): value for key, value in given.items()}
 
 
-def _say(facts: RunFacts, ended: Ended) -> None:
+def say(facts: RunFacts, ended: Ended) -> None:
     """One line per file."""
     outcome = ended.outcome
     subject = ended.version.path if ended.version else ended.span.first

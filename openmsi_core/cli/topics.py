@@ -135,8 +135,8 @@ def _told(record: Record) -> object:
     if value[:1] in {b"{", b"["}:
         try:
             return json.loads(value)
-        except ValueError:
-            pass  # not JSON after all: told below as what it is
+        except (ValueError, RecursionError):
+            pass  # not JSON after all, or a trap: told below as what it is
     position = {
         "topic": record.position.topic,
         "partition": record.position.partition,

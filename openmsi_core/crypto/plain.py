@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openmsi_core.model import Never, NotYet, Opened
+from openmsi_core.ports import Never, NotYet, Opened
 
 
 class Plain:

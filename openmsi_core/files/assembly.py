@@ -19,7 +19,7 @@ come ends by itself; `stale` names those, and `drop` ends them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from openmsi_core.errors import BadVersion
@@ -117,6 +117,16 @@ class Assembler:
         """True when this version ended here not long ago: its records are late duplicates."""
         return file_id in self._ended
 
+    def unfinished(self) -> Iterator[str]:
+        """What is open, in words, the stalest first."""
+        for opened in self._open.values():
+            what = (
+                str(opened.version.path)
+                if opened.version
+                else f"a file without its first record ({opened.file_id.hex()})"
+            )
+            yield f"{what}, from {opened.span.first} on"
+
     def span_of(self, file_id: bytes) -> Span:
         """Where the records of an open version stand that came so far."""
         return self._open[file_id].span
@@ -160,6 +170,16 @@ class Assembler:
     def stale(self, before_ms: int) -> list[bytes]:
         """The open versions that got no record since ``before_ms``, our clock: a sender's may be wrong by years."""
         return [each.file_id for each in self._open.values() if each.last_ms < before_ms]
+
+    def headless(self, before_ms: int) -> list[bytes]:
+        """The open versions whose first record did not come, and that got no other one since ``before_ms``."""
+        found = []
+        for opened in self._open.values():  # the stalest first
+            if opened.last_ms >= before_ms:
+                break
+            if opened.version is None:
+                found.append(opened.file_id)
+        return found
 
     def stalest(self) -> bytes | None:
         """The open version that got no record for longest."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from openmsi_core.errors import OpenmsiError
+from openmsi_core.errors import BrokerError, NotDelivered, OpenmsiError
 from openmsi_core.kafka import config
-from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import ClientWatch, guarded, made, translated, unreachable
+from openmsi_core.kafka.nogroup import Membership
 from openmsi_core.kafka.patience import Patience, never
 from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
@@ -26,7 +27,7 @@ class AtLeastOnce:
     """
 
     def __init__(
-        self, options: Mapping[str, str], consumer: TopicConsumer, *, is_stopping: Callable[[], bool] = never
+        self, options: Mapping[str, str], consumer: Membership, *, is_stopping: Callable[[], bool] = never
     ) -> None:
         self._options = options
         self._consumer = consumer
@@ -46,10 +47,11 @@ class AtLeastOnce:
         self._is_open = False
         self._discard()
 
-    def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
+    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:  # noqa: ARG002
         """Produce, wait for every acknowledgement, commit; blocks for up to 60 s, 2 s when we are stopping.
 
-        Raises BrokerError, TopicError, RightMissing, NotDelivered.
+        Raises BrokerError (also when a rebalance came before the commit: what is still ours is written again),
+        TopicError, RightMissing, NotDelivered.
         """
         producer, patience = self._ready(), Patience(_WRITE_SECONDS, self._is_stopping)
         acknowledged = Acknowledged(self._options)
@@ -60,7 +62,8 @@ class AtLeastOnce:
         except BaseException:
             self._discard()  # else what is queued would be sent beside the same outcomes of the next try
             raise
-        self._consumer.commit(commits)
+        if not self._consumer.commit(commits):
+            raise BrokerError("a rebalance came before a commit: what is still ours is written again")
 
     def _wait(self, producer: Producer, patience: Patience) -> None:
         while len(producer):
@@ -94,7 +97,7 @@ class Acknowledged:
         self._options = options
         self._failures: list[OpenmsiError] = []
 
-    def produce(self, producer: Producer, outgoing: Sequence[Outgoing], patience: Patience) -> None:
+    def produce(self, producer: Producer, outgoing: Iterable[Outgoing], patience: Patience) -> None:
         """Queue all of them, waiting while the client's queue is full. Raises BrokerError, NotDelivered."""
         for each in outgoing:
             self._produce(producer, each, patience)
@@ -107,13 +110,13 @@ class Acknowledged:
     def _produce(self, producer: Producer, each: Outgoing, patience: Patience) -> None:
         while True:
             try:
-                producer.produce(each.topic, each.value, each.key, on_delivery=self._delivered)
+                producer.produce(each.topic, each.value, each.key, on_delivery=partial(self._delivered, each))
             except BufferError:
                 if not patience.left:
                     raise unreachable(self._options, "outcomes wait in a full queue") from None
                 self._make_room(producer, patience)
             except KafkaException as error:
-                raise translated(error.args[0], self._options, each.topic) from error
+                raise self._failure(error.args[0], each) from error
             else:
                 return
 
@@ -123,6 +126,12 @@ class Acknowledged:
         except KafkaException as error:
             raise translated(error.args[0], self._options) from error
 
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+    def _delivered(self, outgoing: Outgoing, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
-            self._failures.append(translated(error, self._options, message.topic() or ""))
+            self._failures.append(self._failure(error, outgoing))
+
+    def _failure(self, error: KafkaError, outgoing: Outgoing) -> OpenmsiError:
+        ours = translated(error, self._options, outgoing.topic)
+        if isinstance(ours, NotDelivered):
+            ours.outgoing = outgoing
+        return ours

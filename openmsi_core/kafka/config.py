@@ -21,6 +21,7 @@ CHUNK_MARGIN = 64 * 1024
 """A record is its chunk and at most this: header, metadata, key, and what encryption adds."""
 
 TRANSACTION_TIMEOUT_MS = 15_000
+LARGE_TRANSACTION_TIMEOUT_MS = 60_000
 OUTCOME_TIMEOUT_MS = 60_000
 
 _ALIASES = {
@@ -49,7 +50,6 @@ _REFUSED = {
     "isolation.level": "it is always read_committed: an aborted transaction must never be seen",
     "auto.offset.reset": "it is always error: where reading begins is decided on assignment (--from)",
     "group.id": "the group is the name of the run (--group)",
-    "group.instance.id": "openmsi hands partitions back when it stops; a static member would keep them",
     "enabled_events": "openmsi listens to the client's errors itself",
     "log.queue": "openmsi reads the client's log itself",
     "opaque": "it is code, not text",
@@ -156,9 +156,17 @@ def outcome_producer(options: Options) -> ClientSettings:
     )
 
 
-def checkpoint_producer(options: Options, transactional_id: str) -> ClientSettings:
-    """For results, receipts, dead letters and offsets in one transaction. Raises SettingsError."""
+def checkpoint_producer(options: Options, transactional_id: str, *, is_large: bool = False) -> ClientSettings:
+    """For results, receipts, dead letters and offsets in one transaction. Raises SettingsError.
+
+    ``is_large``: for one with more results than the usual timeout is made for.
+    """
     user = checked(options)
+    if is_large:
+        longest = max(
+            LARGE_TRANSACTION_TIMEOUT_MS, _number({"transaction.timeout.ms": "0"} | user, "transaction.timeout.ms")
+        )
+        user["transaction.timeout.ms"] = str(longest)
     user.pop("message.timeout.ms", None)  # above transaction.timeout.ms it is refused at creation
     return _merged(
         _outcome_defaults() | {"transaction.timeout.ms": TRANSACTION_TIMEOUT_MS},
@@ -173,7 +181,10 @@ def consumer(options: Options, group: str) -> ClientSettings:
     Raises SettingsError.
     """
     user = checked(options)
-    defaults: ClientSettings = _reading_defaults() | {"max.poll.interval.ms": 900_000}
+    defaults: ClientSettings = _reading_defaults() | {
+        "max.poll.interval.ms": 900_000,
+        "topic.metadata.refresh.interval.ms": 30_000,  # the default is 5 min, for which new partitions wait
+    }
     if user.get("group.protocol", "classic").lower() == "consumer":
         for name in _SERVER_SIDE:
             if name in user:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
+from openmsi_core.errors import BrokerError
 from openmsi_core.kafka import config
+from openmsi_core.kafka.claims import Claims
 from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, guarded, made, translated, unreachable
-from openmsi_core.kafka.patience import Answer, Errand, Patience, never
+from openmsi_core.kafka.patience import Errand, Patience, never
 from openmsi_core.kafka.producer import partitions_of
-from openmsi_core.model import Claim, Commit, Position, Record
+from openmsi_core.model import Commit, Position, Record
 from openmsi_core.ports import Listener
 
 log = logging.getLogger(__name__)
 
-_TAKEOVER_SECONDS = 60.0
 _COMMIT_SECONDS = 60.0
-_ASK_SECONDS = 3.0
+_MOST_REFUSALS = 5  # in a row, without a record between them
 _NOT_OURS_NOW = {
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.ILLEGAL_GENERATION,
@@ -46,7 +44,9 @@ class TopicConsumer:
     """The RecordSource of one run. `__enter__` connects and subscribes; one thread calls it.
 
     On assignment the commits are read with their metadata, which the assignment itself does not carry. While the
-    transaction of a killed member is open that waits for up to 60 s, or until ``is_stopping`` says yes.
+    transaction of a killed member is open that waits for up to 60 s, or until ``is_stopping`` says yes. ``since_ms``
+    (epoch milliseconds) makes each claim say where that moment lies. Where the broker refuses an offset, because
+    retention was faster or the topic was made anew, the partition is assigned once more and the claim says so.
     Raises SettingsError, TopicError, BrokerError.
     """
 
@@ -58,6 +58,7 @@ class TopicConsumer:
         listener: Listener,
         *,
         connect: float = CONNECT_SECONDS,
+        since_ms: int | None = None,
         is_stopping: Callable[[], bool] = never,
     ) -> None:
         self._is_stopping = is_stopping
@@ -66,6 +67,8 @@ class TopicConsumer:
         self._group = group
         self._listener = listener
         self._connect = connect
+        self._since_ms = since_ms
+        self._refused: dict[int, int] = {}
         self._watch = ClientWatch(options, topic)
         self._consumer: Consumer | None = None
         self._paused = False
@@ -112,7 +115,7 @@ class TopicConsumer:
 
     def committed(self) -> Sequence[TopicPartition]:
         """The group's commits for the partitions that are ours, with their metadata. Raises BrokerError."""
-        return self._committed(self.client, self.client.assignment())
+        return self._claims(self.client).committed([each.partition for each in self.client.assignment()])
 
     def poll(self, timeout: float) -> Record | None:
         """The next record, or None after ``timeout`` seconds. Calls the listener. Raises BrokerError, TopicError."""
@@ -130,6 +133,8 @@ class TopicConsumer:
         if error is not None:
             self._judge(error, message)
             return None
+        if self._refused:
+            self._refused.pop(message.partition() or 0, None)
         return record_of(message)
 
     def positions(self) -> Mapping[int, int]:
@@ -184,10 +189,7 @@ class TopicConsumer:
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             log.warning("the group took our partitions away: nothing was polled for too long; we join it again")
         elif error.code() in _CUT_OFF:
-            raise BrokerError(
-                f"{self._topic}[{message.partition()}] has no offset {message.offset()} any more: retention was faster "
-                "than this run, or the topic was made anew. Start the run again: it says what is lost and goes on."
-            )
+            self._place_again(message.partition() or 0)
         elif error.code() not in _PASSING and (error.fatal() or not error.retriable()):
             group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
             raise translated(error, self._options, self._group if group else self._topic)
@@ -197,12 +199,9 @@ class TopicConsumer:
         if self._consumer is None:  # closing serves an assignment that was on its way; whoever is left gets it next
             return
         try:
-            claims = self._claims(consumer, partitions)
-            if len(claims) < len(partitions):
-                return  # we are stopping: nobody polls again, so nothing is read of what librdkafka assigns now
-            starts = self._listener.assigned(claims)
-            self._starts |= starts
-            placed = [TopicPartition(self._topic, each.partition, starts[each.partition]) for each in partitions]
+            placed = self._placed(consumer, [each.partition for each in partitions])
+            if placed is None:
+                return  # nobody polls again, so nothing is read of what librdkafka assigns now
             if self._is_cooperative:
                 consumer.incremental_assign(placed)
             else:
@@ -212,45 +211,39 @@ class TopicConsumer:
         except Exception as error:  # noqa: BLE001 - librdkafka would swallow it; `poll` raises it
             self._failure = error
 
-    def _claims(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[Claim]:
-        """What is known of new partitions; less than all of them when we are stopping."""
-        claims = []
-        for each in self._committed(consumer, partitions):
-            ends = self._answered(partial(consumer.get_watermark_offsets, _bare(each), timeout=_ASK_SECONDS))
-            if ends is not None:
-                committed = each.offset if each.offset >= 0 else None
-                claims.append(Claim(each.partition, committed, each.metadata or "", *ends))
-        return claims
+    def _place_again(self, partition: int) -> None:
+        """Begin a partition anew at which the broker has no record for our position. Raises BrokerError."""
+        self._refused[partition] = self._refused.get(partition, 0) + 1
+        if self._refused[partition] > _MOST_REFUSALS:
+            raise BrokerError(
+                f"the broker refuses every offset of {self._topic}[{partition}] that its log should have. Look at the "
+                "broker's log, and start the run again."
+            )
+        if self._is_cooperative:
+            self.client.incremental_unassign([TopicPartition(self._topic, partition)])
+            placed = self._placed(self.client, [partition], is_refused=True)
+            if placed is not None:
+                self.client.incremental_assign(placed)
+        else:
+            everything = [each.partition for each in self.client.assignment()]
+            self.client.unassign()
+            placed = self._placed(self.client, everything, is_refused=True)
+            if placed is not None:
+                self.client.assign(placed)
 
-    def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """The commits with their metadata; none when we are stopping."""
-        asked = [_bare(each) for each in partitions]
+    def _placed(
+        self, consumer: Consumer, partitions: list[int], *, is_refused: bool = False
+    ) -> list[TopicPartition] | None:
+        """Where the listener begins these partitions; None when we are stopping."""
+        claims = self._claims(consumer).of(partitions, is_refused=is_refused)
+        if claims is None:
+            return None
+        starts = self._listener.assigned(claims)
+        self._starts |= starts
+        return [TopicPartition(self._topic, partition, starts[partition]) for partition in partitions]
 
-        def ask() -> list[TopicPartition]:
-            answered: list[TopicPartition] = consumer.committed(asked, timeout=_ASK_SECONDS)
-            for each in answered:
-                if each.error is not None:
-                    raise KafkaException(each.error)
-            return answered
-
-        return (self._answered(ask) if asked else None) or []
-
-    def _answered(self, ask: Callable[[], Answer]) -> Answer | None:
-        """Ask until there is an answer; None when we are stopping. While a transaction is open, asking times out."""
-        ends = time.monotonic() + _TAKEOVER_SECONDS
-        while not self._is_stopping():
-            try:
-                return ask()
-            except KafkaException as error:
-                reason = translated(error.args[0], self._options, self._group)
-                if isinstance(reason, RightMissing):
-                    raise reason from error
-                if time.monotonic() >= ends:
-                    raise BrokerUnreachable(
-                        f"where group {self._group} stands on {self._topic} was not told within "
-                        f"{_TAKEOVER_SECONDS:g} s, and a run never starts from anywhere else: {reason}"
-                    ) from error
-        return None
+    def _claims(self, consumer: Consumer) -> Claims:
+        return Claims(consumer, self._options, self._topic, self._group, self._since_ms, self._is_stopping)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._give_up(consumer, partitions, self._listener.revoked)
@@ -269,10 +262,6 @@ class TopicConsumer:
                 consumer.unassign()
         except Exception as error:  # noqa: BLE001 - librdkafka would swallow it; `poll` raises it
             self._failure = error
-
-
-def _bare(place: TopicPartition) -> TopicPartition:
-    return TopicPartition(place.topic, place.partition)
 
 
 def record_of(message: Message) -> Record:

@@ -58,6 +58,8 @@ _PROTOCOL_HINTS = re.compile(
     r"connecting to a SSL listener|SSL handshake failed|connecting to a PLAINTEXT broker", re.IGNORECASE
 )
 
+_NAME_TAKEN = re.compile(r"static consumer fenced|instance id is still used", re.IGNORECASE)
+
 
 def guarded(call: Callable[[], Answer]) -> Answer:
     """``call()``, a poll or flush, with everything that it raises as a KafkaException.
@@ -92,7 +94,7 @@ def translated(error: KafkaError, options: Mapping[str, str], what: str = "") ->
             f"the broker {address} denies {_user(options)} a right on {_DENIED[code].format(what=what or '?')}. "
             "Ask its administrator for that right."
         )
-    if code in _REFUSED or _PROTOCOL_HINTS.search(error.str()):
+    if code in _REFUSED or _PROTOCOL_HINTS.search(error.str()) or _NAME_TAKEN.search(error.str()):
         return _refusal(error, options)
     if code in _UNKNOWN_TOPIC:
         return TopicError(
@@ -119,6 +121,12 @@ def unreachable(options: Mapping[str, str], reason: str = "") -> BrokerUnreachab
 
 def _refusal(error: KafkaError, options: Mapping[str, str]) -> BrokerRefused:
     text, address = error.str(), bootstrap(options)
+    if _NAME_TAKEN.search(text):
+        return BrokerRefused(
+            "another process has our group.instance.id, and only one may have it: give each process its own under "
+            "[kafka] or -X. With group.protocol=consumer that of a process that was killed is free again after its "
+            "session timeout."
+        )
     if error.code() in {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED} or "SASL" in text:
         return BrokerRefused(
             f"the broker {address} refuses {_user(options)}: {_short(text)}. Check sasl.username, sasl.password and "
@@ -199,7 +207,8 @@ class ClientWatch:
         """Called by librdkafka, in the thread that polls the client."""
         ours, now = translated(error, self._options, self._what), self._clock()
         if error.fatal():
-            self._final = self._final or BrokerError(f"the Kafka client cannot go on: {error.str()}. Start again.")
+            told = BrokerError(f"the Kafka client cannot go on: {error.str()}. Start again.")
+            self._final = self._final or (ours if isinstance(ours, BrokerRefused) else told)
         elif isinstance(ours, RightMissing):
             self._final = ours
         elif error.code() in _REFUSED:

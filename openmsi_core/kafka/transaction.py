@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -22,7 +22,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
 from openmsi_core.kafka.checkpoint import Acknowledged
-from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import (
     CONNECT_SECONDS,
     ClientWatch,
@@ -32,6 +31,7 @@ from openmsi_core.kafka.errors import (
     translated,
     unreachable,
 )
+from openmsi_core.kafka.nogroup import Membership
 from openmsi_core.kafka.patience import Errand, Patience, never
 from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
@@ -39,6 +39,8 @@ from openmsi_core.model import Commit, Outgoing
 _log = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 20.0  # longer than transaction.timeout.ms: by then the broker has given the transaction up
+_LARGE_SECONDS = 65.0
+_LARGE_BYTES = 64 * 1024 * 1024
 _PREFIX = "openmsi-"
 
 
@@ -50,7 +52,7 @@ class Transactional:
     """
 
     def __init__(
-        self, options: Mapping[str, str], consumer: TopicConsumer, *, is_stopping: Callable[[], bool] = never
+        self, options: Mapping[str, str], consumer: Membership, *, is_stopping: Callable[[], bool] = never
     ) -> None:
         self._options = options
         self._consumer = consumer
@@ -58,6 +60,7 @@ class Transactional:
         self._watch = ClientWatch(options)
         self._producer: Producer | None = None
         self._is_open = False
+        self._is_large = False
         self._errand = Errand()
 
     def __enter__(self) -> Self:
@@ -71,12 +74,17 @@ class Transactional:
         self._is_open = False
         self._discard()
 
-    def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
+    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
         """Everything in one transaction; blocks until its end is known.
 
-        Raises BrokerError (nothing was written; write the same again), TopicError, RightMissing, NotDelivered.
+        Above 64 MiB it may take a minute, and so may the broker to give it up after a kill. Raises BrokerError
+        (nothing was written; write the same again), TopicError, RightMissing, NotDelivered.
         """
-        patience = Patience(_WRITE_SECONDS, self._is_stopping)
+        is_large = size > _LARGE_BYTES
+        if is_large is not self._is_large:
+            self._discard()
+            self._is_large = is_large
+        patience = Patience(_LARGE_SECONDS if is_large else _WRITE_SECONDS, self._is_stopping)
         producer, acknowledged = self._ready(patience), Acknowledged(self._options)
         try:
             producer.begin_transaction()
@@ -163,7 +171,8 @@ class Transactional:
             raise RuntimeError("Transactional is used outside its `with`")
         if self._producer is None:
             self._watch = ClientWatch(self._options)
-            settings = config.checkpoint_producer(self._options, _PREFIX + uuid.uuid4().hex)
+            name = _PREFIX + uuid.uuid4().hex
+            settings = config.checkpoint_producer(self._options, name, is_large=self._is_large)
             producer = made(Producer, self._watch.configured(settings))
             metadata(producer, self._watch, None, min(CONNECT_SECONDS, patience.left))
             try:

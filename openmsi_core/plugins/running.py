@@ -13,9 +13,9 @@ from openmsi_core.plugins.kinds import Extractor, Plugin, Processor, Sink
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a plugin did with one file."""
+    """What a plugin did with one file; ``results`` can be read once, which is when a processor makes them."""
 
-    results: tuple[Result, ...] = ()
+    results: Iterable[Result] = ()
     location: str = ""
     unchanged: bool = False
 
@@ -62,7 +62,7 @@ class PluginRunner:
                 raise self._wrong(stored, "write", "Stored(location)")
             return Done((), stored.location, stored.unchanged)
         if isinstance(plugin, Processor):
-            return Done(tuple(self._results(plugin.process(file))))
+            return Done(self._results(plugin.process(file)))
         raise TypeError(f"the plugin {self.facts.name} is neither an Extractor nor a Sink nor a Processor")
 
     def _results(self, answer: object) -> Iterator[Result]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
-from openmsi_core.errors import Reject, RetryLater
+from openmsi_core.errors import Reject, RetryLater, TooManyResults
 from openmsi_core.model import Outcome, What
 from openmsi_core.ports import Runner
-from openmsi_core.receiving.envelopes import results_of
 from openmsi_core.receiving.jobs import Job, RunFacts
+from openmsi_core.receiving.results import results_of
 
 _MAX_TEXT = 4000
 
@@ -52,6 +52,8 @@ def failure_of(error: BaseException, job: Job, policy: RetryPolicy, now: float) 
     """What an exception of the plugin does to its file."""
     if isinstance(error, Reject):
         return _letter(What.REJECTED, error, job)
+    if isinstance(error, TooManyResults):
+        return _letter(What.TOO_MANY_RESULTS, error, job)
     if isinstance(error, RetryLater):
         if job.waiting_since is None:
             job.waiting_since = now

@@ -30,6 +30,7 @@ class Dispatch:
         self._paths: dict[bytes, deque[Job]] = {}
         self._waiting: list[tuple[float, int, Job]] = []
         self._count = 0
+        self._recalled: set[int] = set()
 
     def __len__(self) -> int:
         return self._files
@@ -43,6 +44,13 @@ class Dispatch:
         """How many files of ``partitions`` are with a worker now."""
         return sum(1 for job in self._running for assignment in job.assignments if assignment.partition in partitions)
 
+    def recall(self, partitions: set[int]) -> None:
+        """Begin no more files of ``partitions``: what workers have not begun comes back, and waits for `due`."""
+        self._recalled = partitions
+        for job in self._running:
+            if any(assignment.partition in partitions for assignment in job.assignments):
+                job.is_recalled = True
+
     def add(self, job: Job) -> None:
         """A whole file came: it goes to its worker at once, unless an earlier version of its path is not done."""
         self.memory += job.memory
@@ -54,7 +62,8 @@ class Dispatch:
             self._start(job)
 
     def due(self, now: float) -> None:
-        """Hand out again what has waited long enough."""
+        """Hand out again what has waited long enough; nothing is recalled any more."""
+        self._recalled = set()
         while self._waiting and self._waiting[0][0] <= now:
             self._start(heapq.heappop(self._waiting)[2])
 
@@ -63,9 +72,9 @@ class Dispatch:
         job = answer.job
         self._running.discard(job)
         if isinstance(answer.answer, Again) and job.is_alive:
-            log.info("%s waits %.1f s: %s", job.file.version.path, answer.answer.seconds, answer.answer.reason)
-            self._count += 1
-            heapq.heappush(self._waiting, (now + answer.answer.seconds, self._count, job))
+            if answer.answer.seconds:
+                log.info("%s waits %.1f s: %s", job.file.version.path, answer.answer.seconds, answer.answer.reason)
+            self._wait(job, now + answer.answer.seconds)
             return None
         self._leave(job)
         if not isinstance(answer.answer, Outcome) or not job.is_alive:
@@ -81,8 +90,16 @@ class Dispatch:
         heapq.heapify(self._waiting)
 
     def _start(self, job: Job) -> None:
+        if any(assignment.partition in self._recalled for assignment in job.assignments):
+            self._wait(job, 0.0)
+            return
+        job.is_recalled = False
         self._running.add(job)
         self._submit(job)
+
+    def _wait(self, job: Job, until: float) -> None:
+        self._count += 1
+        heapq.heappush(self._waiting, (until, self._count, job))
 
     def _leave(self, job: Job) -> None:
         job.file.release()

@@ -8,30 +8,31 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import PurePath
 
-from openmsi_core.errors import Reject
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outgoing, PluginFacts, RelativePath, Result, What
 from openmsi_core.receiving.jobs import Ended, RunFacts
 
 MAX_LETTER_BYTES = 64 * 1024
-MAX_RESULT_BYTES = 950_000  # with key and envelope below the 1 MiB that an untouched broker takes
+SHORT_LETTER_BYTES = 2 * 1024  # for a topic that refused a longer one
 _MAX_TRACEBACK = 16 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def outgoing_of(ended: Ended, run: RunFacts, now: datetime) -> list[Outgoing]:
-    """Every record that one outcome publishes: its results, its receipt, its dead letter."""
+def notices_of(ended: Ended, run: RunFacts, now: datetime, *, is_short: bool = False) -> list[Outgoing]:
+    """What one outcome publishes beside its results: its receipt and its dead letter, which ``is_short`` cuts."""
     version, what = ended.version, ended.outcome.what
-    out = list(ended.outcome.results)
+    out = []
     if version is not None and what is not What.NOT_WANTED:
-        key = version.path.key + b"\0" + run.group.encode("utf-8")
-        out.append(Outgoing(run.receipts_topic, key, dumps(receipt(ended, version, run, now))))
+        out.append(
+            Outgoing(run.receipts_topic, _receipt_key(version, what, run), dumps(receipt(ended, version, run, now)))
+        )
     if what.is_letter:
-        out.append(Outgoing(run.letters_topic, _letter_key(ended), _fitting(letter(ended, run, now))))
+        limit = SHORT_LETTER_BYTES if is_short else MAX_LETTER_BYTES
+        out.append(Outgoing(run.letters_topic, _letter_key(ended), _fitting(letter(ended, run, now), limit)))
     return out
 
 
@@ -58,25 +59,6 @@ def result(
     if plugin.kind == "extractor":
         return envelope | {"metadata": one.value}
     return envelope | {"record": number, "value": one.value}
-
-
-def results_of(version: FileVersion, span: Span, results: Sequence[Result], run: RunFacts) -> tuple[Outgoing, ...]:
-    """The records of a plugin's results; none when the run has no output topic.
-
-    Raises TypeError and ValueError for what JSON cannot hold, Reject for what a record cannot hold.
-    """
-    if run.output_topic is None:
-        return ()
-    place = place_of(span)
-    values = [
-        one.value if run.bare else result(version, place, run.plugin, one, number) for number, one in enumerate(results)
-    ]
-    encoded = [dumps(value) for value in values]
-    keys = [version.path.key if one.key is None else one.key.encode("utf-8") for one in results]
-    largest = max((len(key) + len(value) for key, value in zip(keys, encoded, strict=True)), default=0)
-    if largest > MAX_RESULT_BYTES:
-        raise Reject(f"a result of {largest:,} bytes: at most {MAX_RESULT_BYTES:,} fit into one record of Kafka")
-    return tuple(Outgoing(run.output_topic, key, value) for key, value in zip(keys, encoded, strict=True))
 
 
 def receipt(ended: Ended, version: FileVersion, run: RunFacts, now: datetime) -> dict[str, object]:
@@ -156,19 +138,28 @@ def instant_ns(nanoseconds: int) -> str:
     return (_EPOCH + timedelta(microseconds=nanoseconds // 1000)).isoformat(timespec="microseconds")
 
 
+def _receipt_key(version: FileVersion, what: What, run: RunFacts) -> bytes:
+    """Path and run, so that compaction keeps the newest; one about an older version must not replace it."""
+    key = version.path.key + b"\0" + run.group.encode("utf-8")
+    return key + b"\0" + version.id.hex().encode("ascii") if what is What.SUPERSEDED else key
+
+
 def _letter_key(ended: Ended) -> bytes | None:
     return ended.version.path.key if ended.version is not None else None
 
 
-def _fitting(text: dict[str, object]) -> bytes:
-    """At most 64 KiB: first the copied record goes, then the traceback, then the message is cut."""
+def _fitting(text: dict[str, object], limit: int) -> bytes:
+    """At most ``limit`` bytes: first the copied record goes, then the traceback, then texts are cut."""
+    why, file = text["why"], text["file"]
+    message = str(why["message"])[:1000] if isinstance(why, dict) else ""
+    short_why = {"message": message, "class": "", "traceback": ""}
+    short_file = file | {"source": str(file.get("source", ""))[:200]} if isinstance(file, dict) else None
     data = dumps(text)
-    if len(data) > MAX_LETTER_BYTES and "record" in text:
-        data = dumps(text | {"record": None})
-    if len(data) > MAX_LETTER_BYTES:
-        why = text["why"]
-        message = str(why["message"])[:1000] if isinstance(why, dict) else ""
-        data = dumps(text | {"record": None, "why": {"message": message, "class": "", "traceback": ""}})
+    for smaller in ({"record": None}, {"why": short_why}, {"file": short_file}):
+        if len(data) <= limit:
+            break
+        text |= {name: value for name, value in smaller.items() if name in text}
+        data = dumps(text)
     return data
 
 

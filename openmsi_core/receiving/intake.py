@@ -10,18 +10,20 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from openmsi_core.errors import BadRecord
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignored, Whole
 from openmsi_core.files.opened import Span
-from openmsi_core.model import Chunk, Never, NotYet, Outcome, Record, What
-from openmsi_core.ports import Sealer
+from openmsi_core.model import Chunk, Outcome, Record, What
+from openmsi_core.ports import Never, NotYet, Sealer
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended
 
 log = logging.getLogger(__name__)
 
 
+_NAMED = 5
 MAX_COPIED = 16 * 1024  # bytes of a bad record that its dead letter carries; the rest stays in the topic
 
 
@@ -51,9 +53,9 @@ class Intake:
         sealer: Sealer,
         counts: Counts,
         max_file_size: int,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self.assembler = assembler
         self.parked: list[Parked] = []
         self.parked_bytes = 0
@@ -100,10 +102,49 @@ class Intake:
             if result is not None:
                 yield result
 
+    def say_unfinished(self) -> None:
+        """Log what is still open: five files by name, and how many more."""
+        for text in islice(self.assembler.unfinished(), _NAMED):
+            log.info("not finished: %s", text)
+        if len(self.assembler) > _NAMED:
+            log.info("not finished: %d more files", len(self.assembler) - _NAMED)
+
     def expire(self, before_ms: int) -> Iterator[Ended]:
         """End the versions that got no record since ``before_ms``, and those beyond the limits."""
         for file_id in self.assembler.stale(before_ms):
             yield self._broken(self.assembler.drop(file_id, What.INCOMPLETE, "its other records never came"))
+
+    def behead(self, before_ms: int) -> Iterator[Ended]:
+        """End the versions whose first record did not come, and that got no other one since ``before_ms``.
+
+        A sender's records keep their order, so the first one lies before the offset at which we began.
+        """
+        for file_id in self.assembler.headless(before_ms):
+            span = self.assembler.span_of(file_id)
+            starts = [self._assigned[partition].watermark.start for partition in span.partitions]
+            if any(start.cut for start in starts):
+                what, reason = What.BEGINNING_LOST, "retention removed its first records before they were read"
+            elif any(start.is_commit for start in starts):
+                what, reason = What.HEADLESS, "the rest of a version that was dealt with before this run began"
+            else:
+                what, reason = What.HEADLESS, "it began before the offset at which this run began"
+            yield self._broken(self.assembler.drop(file_id, what, reason))
+
+    def cut(self, assignment: Assignment, topic: str) -> Ended | None:
+        """The outcome of records that retention removed before they were read; None when there are none."""
+        start = assignment.watermark.start
+        if start.cut is None:
+            return None
+        first, last = start.cut
+        assignment.watermark.begin(first)
+        span = Span(topic, {assignment.partition: (first, last, 0)})
+        began = [offset for offset in sorted(start.listed) if offset <= last]
+        known = f"; files that were not finished began at {', '.join(map(str, began[:100]))}" if began else ""
+        reason = (
+            f"retention removed the offsets {first} to {last} before they were read{known}. Send again the files of "
+            "that time"
+        )
+        return Ended(Outcome(What.BEGINNING_LOST, reason=reason), ((assignment, first),), span)
 
     def shed(self) -> Iterator[Ended]:
         """End the stalest versions while the assembler is beyond its limits."""
@@ -153,7 +194,7 @@ class Intake:
             self.counts.skipped += 1
             return None
         self._begin_earlier(assignment, offset, span)
-        event = self.assembler.take(record, chunk, self._now_ms())
+        event = self.assembler.take(record, chunk, self.now_ms())
         return None if event is None else self._event(event)
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.files.opened import Span
@@ -26,7 +27,7 @@ class Assignment:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One whole file on its way through a worker."""
+    """One whole file on its way through a worker. One that ``is_recalled`` is given back by a worker, not begun."""
 
     file: DataFile
     span: Span
@@ -35,6 +36,7 @@ class Job:
     disk: int
     tries: int = 0
     waiting_since: float | None = None
+    is_recalled: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -48,6 +50,7 @@ class Ended:
 
     ``offsets`` says, for each assignment, which first offset is dealt with by it. ``record`` is the beginning
     of the bad record when the outcome is about a record alone, ``record_bytes`` how long its value was.
+    ``is_refused``: the broker refused what it published first.
     """
 
     outcome: Outcome
@@ -57,6 +60,7 @@ class Ended:
     file_id: bytes = b""
     record: Record | None = None
     record_bytes: int | None = None
+    is_refused: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -66,7 +70,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a run is: one topic, one plugin, one consumer group; where results go."""
+    """What a run is: one topic, one plugin, one consumer group; where results go.
+
+    ``workdir`` is where large results wait, ``max_results`` how many bytes of them one file may have.
+    """
 
     group: str
     topic: str
@@ -74,6 +81,8 @@ class RunFacts:
     output_topic: str | None = None
     bare: bool = False
     topic_id: str = ""
+    workdir: Path | None = None
+    max_results: int = 1024**3
 
     @property
     def letters_topic(self) -> str:

@@ -12,6 +12,8 @@ class Pace:
     A checkpoint is due when nothing moved for ``quiet``, after ``longest`` at the latest, or at so many ``files`` or
     bytes of ``results``. ``breaker``: so many dead
     letters in a row stop the run, and are withheld for ``breaker_patience`` before they are written; 0: never.
+    ``headless_after``: a version whose first record did not come is given up so long after its last one.
+    ``silence``: a run that should end gives up after so long without an answer of the broker.
     ``without_partitions``: a member that got none of the group's partitions has caught up then.
     """
 
@@ -22,6 +24,8 @@ class Pace:
     stall_before_pause: float = 10.0
     housekeeping: float = 1.0
     incomplete_after: float = 24 * 3600.0
+    silence: float = 60.0
+    headless_after: float = 10.0
     revoke_wait: float = 5.0
     stop_wait: float = 3.0
     without_partitions: float = 10.0

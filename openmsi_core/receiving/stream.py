@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
+from openmsi_core.errors import BrokerUnreachable
 from openmsi_core.files.content import InMemory
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Claim, Record
 from openmsi_core.ports import OutcomeStore, RecordSource
-from openmsi_core.receiving.breaker import Breaker
+from openmsi_core.receiving.deadlines import Deadlines
 from openmsi_core.receiving.dispatch import Dispatch
 from openmsi_core.receiving.intake import Arrived, Intake
 from openmsi_core.receiving.jobs import Assignment, Ended, Job, RunFacts
@@ -54,7 +54,6 @@ class Stream:
         first_offset: Callable[[Claim], int],
         pace: Pace | None = None,
         room: Room | None = None,
-        workdir: Path | None = None,
         announce: Announce = lambda _: None,
         stopping: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -69,35 +68,39 @@ class Stream:
         self._first_offset = first_offset
         self._pace = pace or Pace()
         self._room = room or Room()
-        self._workdir = workdir
         self._announce = announce
         self._clock = clock
         self._now = now
-        self._outcomes = Outcomes(run, clock, Breaker(self._pace.breaker, self._pace.breaker_patience, clock))
+        self._outcomes = Outcomes(run, clock, self._pace)
         self._moved = clock()
         self._kept_house = clock()
         self._full_since: float | None = None
-        self._caught_up_at: datetime | None = None
+        self._deadlines = Deadlines(self._pace)
         self._took = self._drained = False
-        self._must_anchor = False
         self._without_partitions: float | None = None
         self._store: OutcomeStore | None = None
 
     # The source's Listener: called inside poll(), so in the thread of the loop.
 
     def assigned(self, claims: Sequence[Claim]) -> Mapping[int, int]:
-        """Begin each partition at its commit, or where the run begins."""
+        """Begin each partition at its commit, or where the run begins; one that is ours already begins anew."""
         starts: dict[int, int] = {}
+        self._drop([claim.partition for claim in claims])
         for claim in claims:
             start = start_of(claim, self.run_facts.topic_id, self._first_offset(claim))
             assignment = Assignment(claim.partition, Watermark(claim.partition, start), claim.high)
             self._intake.assign(assignment)
             starts[claim.partition] = start.offset
-            self._must_anchor = self._must_anchor or claim.committed is None
+            if claim.is_new:
+                log.warning("partition %d was added: versions of a path may lie on two partitions now", claim.partition)
+            if cut := self._intake.cut(assignment, self.run_facts.topic):
+                self._outcomes.add(cut)
+            if claim.committed is None:
+                self._outcomes.must_anchor = True
             log.info(
                 "partition %d is ours from offset %d on (its end is %d)", claim.partition, start.offset, claim.high
             )
-        self._caught_up_at = None
+        self._deadlines.restart()
         if self._intake.assignments():
             self._without_partitions = None
         elif self._without_partitions is None:
@@ -109,7 +112,7 @@ class Stream:
         if self._store is None:  # the end: what could be written is written, and the member leaves its group
             return
         self._settle(self._pace.revoke_wait, set(partitions))
-        self._checkpoint()
+        self._write_all()
         self._drop(partitions)
 
     def lost(self, partitions: Sequence[int]) -> None:
@@ -127,15 +130,22 @@ class Stream:
             stack.callback(self._drop_all)
             while not self._must_stop() and not (until_caught_up and self._is_caught_up(source)):
                 self._turn(source)
+                if until_caught_up and self._is_cut_off():
+                    raise BrokerUnreachable(
+                        f"{self.run_facts.topic}: nothing came and nothing could be written for {self._pace.silence:g} "
+                        "s, though the end is not reached. Check the broker, and run this again."
+                    )
             is_away = self._outcomes.failed  # a broker that is away would only hold up the end
             if not is_away:
                 self._settle(self._pace.stop_wait, set(self._partitions()))
             self._outcomes.breaker.release()
             if not is_away:
-                self._checkpoint()
+                self._write_all()
             if self._outcomes.breaker.is_open:
                 raise self._outcomes.breaker.error()
-            return len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)
+            self._intake.say_unfinished()
+            open_files = len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)
+            return open_files + len(self._outcomes)
 
     def _must_stop(self) -> bool:
         return self.stopping.is_set() or self._outcomes.breaker.is_open
@@ -152,7 +162,8 @@ class Stream:
                 self._take(record)
         else:
             self._wait_for_room(source)
-        if self._is_due():
+        is_still = not self._took and self._dispatch.running == 0 and self._clock() - self._moved >= self._pace.quiet
+        if self._outcomes.is_due(is_still=is_still):
             self._checkpoint()
         self._keep_house(source)
 
@@ -168,7 +179,7 @@ class Stream:
             return
         whole = event.whole
         in_memory = whole.version.size if isinstance(whole.content, InMemory) else 0
-        file = DataFile(whole.version, whole.span.first, self._now(), whole.content, self._workdir)
+        file = DataFile(whole.version, whole.span.first, self._now(), whole.content, self.run_facts.workdir)
         self._dispatch.add(Job(file, whole.span, event.assignments, in_memory, whole.version.size - in_memory))
 
     def _collect(self, timeout: float) -> bool:
@@ -183,7 +194,7 @@ class Stream:
     def _has_room(self) -> bool:
         return (
             self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
-            and self._dispatch.disk < self._room.disk
+            and self._dispatch.disk + self._outcomes.spooled < self._room.disk
             and len(self._dispatch) + len(self._outcomes) < self._room.files
         )
 
@@ -214,34 +225,21 @@ class Stream:
             return self._pace.quiet / 2
         return 0.2
 
-    def _is_due(self) -> bool:
-        if self._must_anchor:  # where a run began must be known to whoever goes on, also before its first file
-            return not self._outcomes.failed or self._clock() - self._outcomes.written >= self._pace.longest
-        if not self._outcomes:
-            return False
-        if len(self._outcomes) >= self._pace.files or self._outcomes.bytes >= self._pace.results:
-            return True
-        now = self._clock()
-        if now - self._outcomes.written >= self._pace.longest:
-            return True
-        is_quiet = (
-            not self._took
-            and self._dispatch.running == 0
-            and now - max(self._moved, self._outcomes.moved) >= self._pace.quiet
-        )
-        return is_quiet and not self._outcomes.only_held and not self._outcomes.failed
-
     def _checkpoint(self) -> None:
         """Write what is due, and count what is durable now."""
         if self._store is None:
             return
-        assignments, anchor = self._intake.assignments(), self._must_anchor
-        durable = self._outcomes.write(self._store, assignments, self._now(), anchor=anchor)
-        self._must_anchor = anchor and self._outcomes.failed
+        durable = self._outcomes.write(self._store, self._intake.assignments(), self._now())
         for ended in durable:
             self.counts.add(ended)
         if durable:
             self._announce(durable)
+
+    def _write_all(self) -> None:
+        """Checkpoints until nothing is left that can be written now."""
+        self._checkpoint()
+        while self._outcomes and not self._outcomes.only_held and not self._outcomes.failed:
+            self._checkpoint()
 
     def _keep_house(self, source: RecordSource) -> None:
         now = self._clock()
@@ -252,14 +250,9 @@ class Stream:
         self._kept_house = now
         for event in list(self._intake.reopen()):
             self._on(event)
-        if not self._drained or not self._is_at_end(source):
-            self._caught_up_at = None
-            return
-        self._caught_up_at = self._caught_up_at or self._now()
-        moment = self._now().timestamp() - self._pace.incomplete_after
-        if self._caught_up_at.timestamp() <= moment:  # downtime and backlog never age a file
-            for ended in list(self._intake.expire(int(moment * 1000))):
-                self._outcomes.add(ended)
+        is_caught_up = self._drained and self._is_at_end(source)
+        for ended in list(self._deadlines.passed(self._intake, is_caught_up=is_caught_up)):
+            self._outcomes.add(ended)
 
     def _is_at_end(self, source: RecordSource) -> bool:
         assignments = self._intake.assignments()
@@ -271,13 +264,23 @@ class Stream:
     def _is_caught_up(self, source: RecordSource) -> bool:
         if self._without_partitions is not None and not self._intake.assignments():
             return self._clock() - self._without_partitions >= self._pace.without_partitions
-        idle = not self._took and not len(self._dispatch) and (not self._outcomes or self._outcomes.only_held)
+        is_written = not self._outcomes.must_anchor and (not self._outcomes or self._outcomes.only_held)
+        idle = not self._took and not len(self._dispatch) and is_written
         return idle and self._is_at_end(source)
 
+    def _is_cut_off(self) -> bool:
+        """True when we have waited for the broker alone, and for too long."""
+        if len(self._dispatch) or (self._outcomes and not self._outcomes.failed):
+            return False
+        return self._clock() - max(self._moved, self._outcomes.moved) >= self._pace.silence
+
     def _settle(self, seconds: float, partitions: set[int]) -> None:
-        """Hand out no more files of ``partitions`` and wait for those that are with a worker."""
-        ends = self._clock() + seconds
+        """Let workers finish their files of ``partitions``; after a fifth of the time they begin no more."""
+        now = self._clock()
+        ends, recalled = now + seconds, now + seconds / 5
         while self._dispatch.busy(partitions) and (left := ends - self._clock()) > 0:
+            if self._clock() >= recalled:
+                self._dispatch.recall(partitions)
             self._collect(min(left, 0.1))
         self._collect(0.0)
 

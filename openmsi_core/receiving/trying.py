@@ -18,7 +18,7 @@ from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure
 from openmsi_core.receiving.jobs import Job, RunFacts
 
 
-def tried(runner: Runner, path: Path, run: RunFacts, workdir: Path) -> dict[str, object]:
+def tried(runner: Runner, path: Path, run: RunFacts) -> dict[str, object]:
     """What became of ``path``: outcome, results, location, reason. Each file is tried once. Raises OSError."""
     status = path.stat()
     with path.open("rb") as file:
@@ -33,7 +33,7 @@ def tried(runner: Runner, path: Path, run: RunFacts, workdir: Path) -> dict[str,
     )
     span = Span()
     span.add(Position(run.topic, 0, 0))
-    file_ = DataFile(version, span.first, datetime.now(UTC), OnDisk(path.absolute(), ours=False), workdir)
+    file_ = DataFile(version, span.first, datetime.now(UTC), OnDisk(path.absolute(), ours=False), run.workdir)
     job = Job(file_, span, (), 0, status.st_size)
     try:
         answer = _flushed(runner, job, attempt(runner, job, run, _ONCE, time.monotonic()))

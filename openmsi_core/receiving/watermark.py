@@ -33,11 +33,17 @@ _SWEPT = 1024  # so many offsets of versions that are dealt with may always stay
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where reading of a partition begins, and which versions of it are finished already."""
+    """Where reading of a partition begins, and which versions of it are finished already.
+
+    ``cut``: the first and the last offset that retention removed before they were read. ``is_commit``: the group was
+    here before, so a version without its beginning was finished then, unless the beginning was cut.
+    """
 
     offset: int
     below: int
     listed: frozenset[int]
+    cut: tuple[int, int] | None = None
+    is_commit: bool = False
 
     def is_finished(self, offset: int) -> bool:
         """True when a version that began at ``offset`` was finished before this start."""
@@ -47,27 +53,24 @@ class Start:
 def start_of(claim: Claim, topic_id: str, default: int) -> Start:
     """Where to begin a partition: at its commit, or at ``default`` when it has none.
 
-    A topic that was deleted and made anew is read from its beginning. Where retention removed records above the
-    commit, reading goes on at the first that is left. Metadata that cannot be read says nothing: then nothing above
-    the committed offset is known to be finished. Each of these is said.
+    A topic that was deleted and made anew is read from its beginning, and so is one that ends before the commit when
+    nothing tells that it is the same one still. Where retention removed records above the commit, reading goes on at
+    the first that is left. Metadata that cannot be read says nothing: then nothing above the committed offset is
+    known to be finished. Each of these is said.
     """
     if claim.committed is None:
         return Start(default, default, frozenset())
     known = unfinished.decode(claim.metadata)
-    if known is not None and topic_id and known.topic_id and known.topic_id != topic_id:
+    has_ids = known is not None and bool(topic_id) and bool(known.topic_id)
+    if known is not None and has_ids and known.topic_id != topic_id:
         log.warning("partition %d: the topic was deleted and made anew; it is read from its beginning", claim.partition)
         return Start(claim.low, claim.low, frozenset())
-    if claim.committed < claim.low:
-        log.warning(
-            "partition %d: retention removed the offsets %d to %d before they were read; files that began there are "
-            "lost here, send them again",
-            claim.partition,
-            claim.committed,
-            claim.low - 1,
-        )
+    if claim.is_refused and claim.committed > claim.high:
+        return _shrunk(claim, is_same=has_ids)
+    cut = (claim.committed, claim.low - 1) if claim.committed < claim.low else None
     offset = max(claim.committed, claim.low)
     if known is not None:
-        return Start(offset, max(known.below, offset), frozenset(known.offsets))
+        return Start(offset, max(known.below, offset), frozenset(known.offsets), cut, is_commit=True)
     if claim.metadata:
         log.warning(
             "partition %d: the commit at %d carries metadata that this openmsi cannot use; files above it may be "
@@ -75,7 +78,26 @@ def start_of(claim: Claim, topic_id: str, default: int) -> Start:
             claim.partition,
             claim.committed,
         )
-    return Start(offset, offset, frozenset())
+    return Start(offset, offset, frozenset(), cut, is_commit=True)
+
+
+def _shrunk(claim: Claim, *, is_same: bool) -> Start:
+    """Where to begin a log that ends before the commit."""
+    if is_same:
+        log.warning(
+            "partition %d: the broker lost the records %d to %d, which were dealt with; reading goes on after them",
+            claim.partition,
+            claim.high,
+            (claim.committed or 0) - 1,
+        )
+        return Start(claim.high, claim.high, frozenset(), is_commit=True)
+    log.warning(
+        "partition %d: the commit at %s is beyond the end, %d: the topic was made anew, it is read from its beginning",
+        claim.partition,
+        claim.committed,
+        claim.high,
+    )
+    return Start(claim.low, claim.low, frozenset())
 
 
 class Watermark:
@@ -155,7 +177,7 @@ class Watermark:
         self._recorded = max(self._recorded, below)
 
     def _within_the_last(self, topic_id: str, finishing: frozenset[int]) -> Plan:
-        """A commit with the H of the last one; were nothing of ``finishing`` in it, it would be the last one."""
+        """A commit with the H of the last one; without ``finishing`` it is the last one, and fits."""
         some = sorted(offset for offset in finishing if offset < self._recorded)
         while True:
             is_open = self._still_open(frozenset(some))

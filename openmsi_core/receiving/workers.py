@@ -163,6 +163,9 @@ class _WorkerLoop:
             if not job.is_alive:
                 self._answer(Answer(job, None))
                 continue
+            if job.is_recalled:
+                self._answer(Answer(job, Again(0.0, "recalled before it was begun")))
+                continue
             self._handle(job)
         self._flush()
         self._runner.close()

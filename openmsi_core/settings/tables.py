@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from openmsi_core.files.paths import wanted
 from openmsi_core.model import RelativePath
-from openmsi_core.settings.units import bytes_of, seconds_of
+from openmsi_core.settings.units import bytes_of, moment_of, seconds_of
 
 HIDDEN = "(hidden)"
 _SECRET = re.compile(
@@ -70,12 +70,22 @@ def _topic(value: str) -> str:
     return value
 
 
+def _start(value: str) -> str:
+    if value not in {"beginning", "end"}:
+        try:
+            moment_of(value)
+        except ValueError as error:
+            raise ValueError(f"'beginning' or 'end' or a moment is needed: {error}") from error
+    return value
+
+
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Globs = Annotated[Names, AfterValidator(_patterns)]
 Topic = Annotated[str, AfterValidator(_topic)]
+Start = Annotated[str, AfterValidator(_start)]
 
 
 def _dashed(name: str) -> str:
@@ -129,16 +139,22 @@ class RunSettings(_Table):
     exclude: Globs = ()
     workers: int = Field(default=1, ge=1, le=256)
     bare: bool = False
-    start: Literal["beginning", "end"] = Field(default="beginning", alias="from")
+    start: Start = Field(default="beginning", alias="from")
     until_caught_up: bool = False
     max_file_size: Bytes = Field(default=1 << 40, gt=0)
     memory_limit: Bytes = Field(default=96 * 1024 * 1024, ge=16 * 1024 * 1024)
     spool_limit: Bytes = Field(default=10 * 1024**3, ge=64 * 1024 * 1024)
     incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
+    max_results: Bytes = Field(default=1024**3, gt=0)
     breaker: int = Field(default=20, ge=0)
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     hooks: Names = ()
     options: Mapping[str, Any] = Field(default={}, repr=False)
+
+    @property
+    def since_ms(self) -> int | None:
+        """The moment at which a group without commits begins, epoch milliseconds; None: at an end of the log."""
+        return None if self.start in {"beginning", "end"} else moment_of(self.start)
 
     @model_validator(mode="before")
     @classmethod

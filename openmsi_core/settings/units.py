@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 _UNITS = {
     "": 1, "b": 1, "kb": 1000, "kib": 1024, "mb": 1000**2, "mib": 1024**2, "gb": 1000**3, "gib": 1024**3,
@@ -28,6 +29,21 @@ def seconds_of(text: object) -> object:
     (0.5, 3.0, 7200.0, 1)
     """
     return text if not isinstance(text, str) else _measured(text, _SPANS, "a span like 3s, 500ms or 2h")
+
+
+def moment_of(text: str) -> int:
+    """A moment as epoch milliseconds, written in ISO 8601 with ``Z`` or an offset. Raises ValueError.
+
+    >>> moment_of("2026-11-24T12:00Z")
+    1795521600000
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a moment like 2026-11-24T12:00Z") from error
+    if found.tzinfo is None:
+        raise ValueError(f"{text!r} does not say in which time zone: write {text}Z for UTC, or an offset like +02:00")
+    return int(found.timestamp() * 1000)
 
 
 def _measured(text: str, units: Mapping[str, float], example: str) -> float:

@@ -216,6 +216,8 @@ _TEST_SETTINGS = {
     "group.min.session.timeout.ms": "500",
     "group.consumer.min.session.timeout.ms": "500",
     "group.consumer.min.heartbeat.interval.ms": "100",
+    "group.consumer.session.timeout.ms": "1500",
+    "group.consumer.heartbeat.interval.ms": "300",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",

@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -61,24 +61,26 @@ def run_plugin(
     stopping = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
-        run = reached(lambda: _facts(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up)
-        if run is None:
+        reached_run = reached(
+            lambda: facts_of(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up
+        )
+        if reached_run is None:
             return RunReport(Counts(), 0, stopped[0])
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
+        run = replace(reached_run, workdir=spool.folder)
         runners = [runner_of(spool.folder) for _ in range(settings.workers)]
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
-        assembler = Assembler(spool, _limits(settings), _wanted(settings, probe.accepts))
-        counts = Counts()
+        counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
         def told(ended: Sequence[Ended]) -> None:
             announce(run, counts, ended)
             observers.checkpoint(counts)
 
-        stream = _stream(settings, run, intake, workers, told, spool.folder, stopping=stopping)
-        source = stack.enter_context(TopicConsumer(kafka, run.topic, run.group, stream, is_stopping=stopping.is_set))
+        stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
+        source = stack.enter_context(_source(settings, kafka, stream, stopping))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
         still_open = stream.run(source, store, settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
@@ -99,19 +101,19 @@ def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -
         runner.open()
         stack.callback(runner.close)
         for path in files:
-            yield tried(runner, path, run, spool.folder)
+            yield tried(runner, path, replace(run, workdir=spool.folder))
 
 
-def _stream(
+def stream_of(
     settings: RunSettings,
     run: RunFacts,
     intake: Intake,
     workers: Workers,
     told: Announce,
-    spool: Path,
     *,
     stopping: Event,
 ) -> Stream:
+    """The poll loop of a run, with its limits."""
     return Stream(
         run,
         intake,
@@ -119,10 +121,14 @@ def _stream(
         first_offset=_first_offset(settings),
         pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
         room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit),
-        workdir=spool,
         announce=told,
         stopping=stopping,
     )
+
+
+def _source(settings: RunSettings, kafka: Mapping[str, str], stream: Stream, stopping: Event) -> TopicConsumer:
+    is_stopping, since_ms = stopping.is_set, settings.since_ms
+    return TopicConsumer(kafka, settings.topic, settings.group, stream, since_ms=since_ms, is_stopping=is_stopping)
 
 
 def _store(
@@ -135,11 +141,12 @@ def _store(
     return AtLeastOnce(kafka, source, is_stopping=stopping.is_set)
 
 
-def _limits(settings: RunSettings) -> Limits:
+def limits_of(settings: RunSettings) -> Limits:
+    """What assembling may cost."""
     return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
 
 
-def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
+def facts_of(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
     """What the run is, once the broker has answered and the topics fit. Raises TopicError, BrokerError."""
     return RunFacts(
         group=settings.group,
@@ -147,11 +154,12 @@ def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts)
         plugin=plugin,
         output_topic=settings.output_topic,
         bare=settings.bare,
+        max_results=settings.max_results,
         topic_id=admin.check_run(kafka, settings.topic, settings.output_topic, PATIENT_SECONDS),
     )
 
 
-def _wanted(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVersion], bool]:
+def wanted_by(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVersion], bool]:
     """The run's own patterns, and those that the plugin accepts."""
 
     def is_wanted(version: FileVersion) -> bool:
@@ -161,5 +169,11 @@ def _wanted(settings: RunSettings, accepts: Sequence[str]) -> Callable[[FileVers
 
 
 def _first_offset(settings: RunSettings) -> Callable[[Claim], int]:
-    """Where a partition without a commit begins."""
-    return (lambda claim: claim.high) if settings.start == "end" else (lambda claim: claim.low)
+    """Where a partition without a commit begins; one that was added later has no records but new ones."""
+
+    def first(claim: Claim) -> int:
+        if settings.start == "beginning" or claim.is_new:
+            return claim.low
+        return claim.high if settings.start == "end" or claim.since is None else claim.since
+
+    return first

@@ -8,7 +8,7 @@ import random
 import resource
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from unittest.mock import patch
 
@@ -70,7 +70,7 @@ class _Counting:
         self.topics: Counter[str] = Counter()
         self.results = bytearray(count)
 
-    def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
+    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
         for each in outgoing:
             self.topics[each.topic] += 1
             if each.topic == "out" and each.key is not None:

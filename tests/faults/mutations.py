@@ -7,7 +7,7 @@ processes get it through `launched`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,12 @@ from unittest.mock import patch
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
+from openmsi_core.kafka.transaction import Transactional
+from openmsi_core.model import Commit, Outgoing
 from openmsi_core.receiving import checkpoint, envelopes, unfinished
 from openmsi_core.receiving.attempts import Again
 from openmsi_core.receiving.dispatch import Dispatch
+from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Ended, Job
 from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.watermark import Watermark
@@ -123,8 +126,8 @@ def what_must_wait_is_published() -> Iterator[None]:
 
 
 @contextmanager
-def backlog_ages_files() -> Iterator[None]:
-    """A file is given up by the clock alone, also while its other records wait in the topic: P4."""
+def jumps_age_files() -> Iterator[None]:
+    """A file's age is reckoned from a clock that somebody sets: P4."""
     keep_house = Stream._keep_house
 
     def kept(stream: Any, source: Any) -> None:
@@ -223,6 +226,26 @@ def equal_content_is_stored_again() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def outcomes_and_offsets_come_apart() -> Iterator[None]:
+    """Results are committed in one transaction, the offsets after it: P3."""
+    whole = Transactional.write
+
+    def write(store: Transactional, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
+        whole(store, outgoing, (), size=size)
+        whole(store, (), commits)
+
+    with patch.object(Transactional, "write", write):
+        yield
+
+
+@contextmanager
+def cuts_are_not_told() -> Iterator[None]:
+    """What retention removed before it was read is passed in silence: P4."""
+    with patch.object(Intake, "cut", lambda *_: None):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -234,7 +257,7 @@ MUTATIONS: dict[str, Mutation] = {
     "epochs-are-ignored": epochs_are_ignored,
     "nothing-is-given-up": nothing_is_given_up,
     "what-must-wait-is-published": what_must_wait_is_published,
-    "backlog-ages-files": backlog_ages_files,
+    "jumps-age-files": jumps_age_files,
     "timestamps-are-believed": timestamps_are_believed,
     "times-lose-their-sign": times_lose_their_sign,
     "content-is-not-synced": content_is_not_synced,
@@ -242,6 +265,8 @@ MUTATIONS: dict[str, Mutation] = {
     "files-are-written-in-place": files_are_written_in_place,
     "paths-lose-their-order": paths_lose_their_order,
     "equal-content-is-stored-again": equal_content_is_stored_again,
+    "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
+    "cuts-are-not-told": cuts_are_not_told,
     "old-partitions-are-remembered": old_partitions_are_remembered,
 }
 

@@ -51,7 +51,12 @@ class Trial:
 
     def equal(self, found: object, wanted: object, about: str) -> None:
         """Check that two values are equal; the difference is told."""
-        self.check(found == wanted, f"{about}: found {_short(found)}, wanted {_short(wanted)}")
+        if isinstance(found, dict) and isinstance(wanted, dict):
+            told = {key: (found.get(key), wanted.get(key)) for key in found.keys() | wanted.keys()}
+            odd = {key: pair for key, pair in told.items() if pair[0] != pair[1]}
+            self.check(not odd, f"{about}: {len(odd)} differ, (found, wanted): {_short(odd)}")
+        else:
+            self.check(found == wanted, f"{about}: found {_short(found)}, wanted {_short(wanted)}")
 
     def measured(self, peak_memory: int) -> None:
         """Take note of a process' peak memory, bytes."""

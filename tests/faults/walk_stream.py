@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -108,8 +108,8 @@ class _Source(Scattering):
 class _Store(LogStore):
     world: World
 
-    def write(self, outgoing: Sequence[Outgoing], commits: Sequence[Commit]) -> None:
-        self.world.call("write", lambda: super(_Store, self).write(outgoing, commits))
+    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
+        self.world.call("write", lambda: super(_Store, self).write(outgoing, commits, size=size))
 
 
 def walk(trial: Trial) -> None:

@@ -26,6 +26,23 @@ def digests(folder: Path) -> dict[bytes, str]:
     return found
 
 
+def settle(address: str, topic: str, within: float = 60.0) -> None:
+    """Wait until no transaction is open on ``topic``: behind one, a reader of committed records sees nothing yet."""
+    until = time.monotonic() + within
+    while _end(address, topic, "read_committed") != _end(address, topic, "read_uncommitted"):
+        assert time.monotonic() < until, f"a transaction stays open on {topic}"
+        time.sleep(0.1)  # the broker tells nobody when it gives a transaction up
+
+
+def _end(address: str, topic: str, isolation: str) -> dict[int, int]:
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "oracle", "isolation.level": isolation})
+    try:
+        partitions = consumer.list_topics(topic, timeout=15).topics[topic].partitions
+        return {each: consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=15)[1] for each in partitions}
+    finally:
+        consumer.close()
+
+
 def values(address: str, topic: str, isolation: str = "read_committed") -> list[tuple[bytes | None, bytes | None]]:
     """Every key and value of ``topic`` up to its present end."""
     consumer = Consumer(

@@ -247,9 +247,9 @@ def test_what_retention_removed_is_said_and_reading_goes_on_with_what_is_left(ca
     assert (commit.offset, start.offset) == (3, 4)
     assert start.is_finished(5)
     assert not start.is_finished(9)
-    assert "offsets 3 to 3" in caplog.text
+    assert start.cut == (3, 3)
 
 
 def test_metadata_that_cannot_be_used_is_said_once_and_changes_nothing_else(caplog) -> None:
-    assert start_of(Claim(0, 5, "somebody else's", 0, 9), "id", 0) == Start(5, 5, frozenset())
+    assert start_of(Claim(0, 5, "somebody else's", 0, 9), "id", 0) == Start(5, 5, frozenset(), is_commit=True)
     assert "metadata" in caplog.text

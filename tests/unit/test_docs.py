@@ -114,7 +114,7 @@ def test_commands_on_the_pages_exist_with_their_flags(line) -> None:
     words = shlex.split(line)
     assert words[0] in COMMANDS, line
     command = openmsi.commands.get(words[0]) or openmsi.get_command(None, words[0])  # type: ignore[arg-type]
-    if words[0] in {"topics", "config"}:
+    if words[0] in {"topics", "config", "dlq"}:
         command = command.commands[words[1]]  # type: ignore[union-attr]
     flags = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
     used = {word.split("=")[0] for word in words if word.startswith("--")} - {"--help"}

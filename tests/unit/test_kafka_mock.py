@@ -218,7 +218,23 @@ def test_a_commit_that_nobody_answers_does_not_hold_up_a_stop(cluster, options) 
         cluster.up()
 
 
-def test_records_that_retention_took_are_told_with_partition_and_offset(cluster, options) -> None:
+def test_where_retention_was_faster_the_partition_is_claimed_once_more_and_reading_goes_on(cluster, options) -> None:
+    fill(options, "T", 10)
+    cluster.cut("T", 0, 3)
+
+    class Mistaken(Listening):
+        def assigned(self, claims):
+            starts = super().assigned(claims)
+            return {each.partition: starts[each.partition] if each.is_refused else 1 for each in claims}
+
+    listening = Mistaken()
+    with TopicConsumer(options, "T", "g", listening) as consumer:
+        records = taken([consumer], lambda records: {0, 1} == {each.position.partition for each in records})
+        first = next(each.position.offset for each in records if each.position.partition == 0)
+        assert (first, listening.claims[0].low, listening.claims[0].is_refused) == (3, 3, True)
+
+
+def test_a_broker_that_refuses_every_offset_is_told_with_topic_and_partition(cluster, options) -> None:
     fill(options, "T", 10)
     cluster.cut("T", 0, 3)
 
@@ -229,7 +245,7 @@ def test_records_that_retention_took_are_told_with_partition_and_offset(cluster,
 
     listening = Stubborn()
     with TopicConsumer(options, "T", "g", listening) as consumer:
-        with pytest.raises(BrokerError, match=re.escape("T[0] has no offset 1 any more")):
+        with pytest.raises(BrokerError, match=re.escape("refuses every offset of T[0]")):
             taken([consumer], lambda _: False)
         assert listening.claims[0].low == 3
 

@@ -47,7 +47,10 @@ def test_a_group_is_named_after_its_run_and_nothing_else_names_it(tmp_path) -> N
         ('exclude = ["[z-a]"]', "'[z-a]' is no pattern: bad character range"),
         ("include = [1]", "'run.x.include.0' should be a valid string"),
         ('output_topic = "t"', "no setting 'run.x.output_topic'; did you mean 'output-topic'?"),
-        ('from = "yesterday"', "should be 'beginning' or 'end', not 'yesterday'"),
+        (
+            'from = "yesterday"',
+            "a moment is needed: 'yesterday' is not a moment like 2026",
+        ),
         ("incomplete-after = true", "should be a valid number"),
         ("incomplete-after = inf", "should be a finite number"),
         ('memory-limit = "1 MB"', "should be greater than or equal to 16777216"),

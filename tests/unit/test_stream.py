@@ -13,7 +13,8 @@ import pytest
 from openmsi_core.errors import BreakerOpen, BrokerUnreachable, Reject, RetryLater, RightMissing
 from openmsi_core.files import wire
 from openmsi_core.files.chunking import abort_of
-from openmsi_core.model import NotYet, Opened, Stored
+from openmsi_core.model import Stored
+from openmsi_core.ports import NotYet, Opened
 from openmsi_core.receiving.pace import Pace, Room
 from openmsi_core.receiving.workers import Workers
 from tests.fakes import Call, Log, values_of
@@ -560,7 +561,7 @@ def test_a_right_that_is_missing_at_a_checkpoint_ends_the_run(tmp_path) -> None:
     log.put(*values_of("a", b"1"))
     rig = Rig(tmp_path, log, size)
 
-    def denied(outgoing, commits):
+    def denied(outgoing, commits, size):
         raise RightMissing("the broker denies us WRITE on t.receipts")
 
     rig.store.write = denied
@@ -574,7 +575,7 @@ def test_a_checkpoint_that_fails_is_not_written_again_at_once(tmp_path) -> None:
     rig = Rig(tmp_path, log, size, pace=Pace(longest=0.2, housekeeping=0.0))
     tries = []
 
-    def away(outgoing, commits):
+    def away(outgoing, commits, size):
         tries.append(time.monotonic())
         if len(tries) == 3:
             rig.stream.stopping.set()
@@ -669,7 +670,7 @@ def test_a_plugin_is_opened_in_the_thread_that_calls_it(tmp_path) -> None:
 def test_more_open_files_than_any_commit_can_name_end_as_letters_and_never_as_a_standstill(
     tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("openmsi_core.receiving.watermark.MAX_METADATA", 60)
+    monkeypatch.setattr("openmsi_core.receiving.watermark.MAX_METADATA", 40)
     chance = random.Random(1)
     log = Log()
     halves = [values_of(f"open{n}", BIG) for n in range(60)]

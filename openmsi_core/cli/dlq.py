@@ -1,0 +1,272 @@
+"""``openmsi dlq``: dead letters, and the way back from them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from openmsi_core.cli.common import kafka_choices, settings_choices, verbosity
+from openmsi_core.cli.options import flags_and_rest, refuse_plain_secrets
+from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from openmsi_core.receiving.letters import Letter, Letters
+    from openmsi_core.settings import RunSettings, Settings
+    from openmsi_core.wiring import Retried
+
+log = logging.getLogger(__name__)
+
+
+@click.group()
+def dlq() -> None:
+    """List and show dead letters, save their files, and hand them to their plugin again.
+
+    \b
+    Example: openmsi dlq list --topic xrd-raw
+             openmsi dlq retry 0-17 --topic xrd-raw
+    """
+
+
+@dlq.command("list")
+@click.option("--topic", required=True, help="The data topic.")
+@click.option("--run", "group", metavar="GROUP", help="Only those of this run, named by its group.")
+@click.option("--all", "everything", is_flag=True, help="Also those that are resolved.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@kafka_choices
+def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka: dict[str, str]) -> None:
+    """List the dead letters of a topic that are not resolved: ID, time, what, path, run, reason.
+
+    \b
+    Example: openmsi dlq list --topic xrd-raw
+    """
+    from openmsi_core.wiring import letters_in
+
+    letters = letters_in(kafka, topic, keeps_resolved=everything)
+    for letter in letters:
+        if group is None or letter.run == group:
+            click.echo(json.dumps(letter.as_json()) if as_json else _line(letter))
+    _say_foreign(letters, topic)
+
+
+@dlq.command()
+@click.argument("letter")
+@click.option("--topic", required=True, help="The data topic.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@kafka_choices
+def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
+    """Show everything about one dead letter, with the traceback, and whether its bytes are still in the topic.
+
+    \b
+    Example: openmsi dlq show 0-17 --topic xrd-raw
+    """
+    from openmsi_core.wiring import show_letter
+
+    told = show_letter(kafka, topic, letter)
+    click.echo(json.dumps(told) if as_json else "\n".join(_shown(told)))
+
+
+@dlq.command()
+@click.argument("letter")
+@click.option("--topic", required=True, help="The data topic.")
+@click.option("--to", required=True, metavar="PLACE", help="A folder, or the name of the file to write.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@settings_choices
+def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> None:
+    """Save the file of a dead letter, whole and verified; for a bad record, the record as it is.
+
+    \b
+    Example: openmsi dlq save 0-17 --topic xrd-raw --to broken.xrdml
+    """
+    from openmsi_core.model import shown
+    from openmsi_core.wiring import save_letter
+
+    place = Path(to)
+    if to.endswith(("/", os.sep)):
+        place.mkdir(parents=True, exist_ok=True)
+    saved = save_letter(settings.kafka, settings.state, topic, letter, place, force=force)
+    click.echo(shown(str(saved)))
+
+
+@dlq.command(context_settings={"ignore_unknown_options": True})
+@click.argument("letters", nargs=-1, type=click.UNPROCESSED)
+@click.option("--topic", required=True, help="The data topic.")
+@click.option("--all", "everything", is_flag=True, help="All letters with a file that are not resolved.")
+@click.option("--run", "group", metavar="GROUP", help="With --all: only those of this run, named by its group.")
+@click.option("--plugin", metavar="NAME", help="The run or plugin to use; by default the run that has their group.")
+@click.option("--output-topic", help="Where results go, unless the configured run says so.")
+@click.option("--group", "as_group", help="The group of the letters' run, where it is not openmsi-NAME.")
+@click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@click.option("--force", is_flag=True, help="Also files that have a later version, and letters that are resolved.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a letter and line.")
+@settings_choices
+@verbosity
+def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool, **chosen: Any) -> int:
+    """Hand the files of dead letters to their plugin again. What ends well is published once, and is resolved.
+
+    The plugin and its options are those of the configured run with the letter's group; or name it with --plugin, and
+    give its own options as flags. What fails again stays as it is: nothing is published, and the exit code is 4.
+
+    \b
+    Examples: openmsi dlq retry 0-17 0-18 --topic xrd-raw
+              openmsi dlq retry --all --topic xrd-raw --plugin xrd-extractor --output-topic xrd-metadata
+    """
+    from openmsi_core.wiring import letters_in, retry_letters
+
+    name = chosen["plugin"]
+    given = {"topic": topic, "output-topic": chosen["output_topic"], "group": chosen["as_group"]}
+    given["delivery"] = chosen["delivery"]
+    ids, flags = _ids_and_flags(letters, name, settings)
+    if bool(ids) == chosen["everything"]:
+        raise click.UsageError("name letters by their IDs, or give --all")
+    known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids))
+    _say_foreign(known, topic)
+    wanted = _named(ids, known, topic, force=chosen["force"]) if ids else _all(known, topic, chosen["group"])
+    runs = {group: _run_of(group, name, settings, given) for group in sorted({each.run for each in wanted})}
+    told = _Told(as_json=chosen["as_json"])
+    for group, (run_name, run) in runs.items():
+        refuse_plain_secrets(settings, run_name, run.plugin)
+        mine = [letter for letter in wanted if letter.run == group]
+        values = dict(run.options) | flags
+        number = retry_letters(run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"])
+        if number:
+            return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_DONE
+    if not quiet:
+        click.echo(f"{told.resolved:,} letters resolved, {told.failed:,} failed again", err=True)
+    return EXIT_SOME_FAILED if told.failed else EXIT_DONE
+
+
+class _Told:
+    """Tells how each letter fared, and counts."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.resolved = 0
+        self.failed = 0
+        self._as_json = as_json
+
+    def take(self, retried: Retried) -> None:
+        self.resolved += retried.is_resolved
+        self.failed += not retried.is_resolved
+        letter, outcome = retried.letter, retried.outcome
+        what = outcome.what if outcome is not None else "not-whole"
+        if self._as_json:
+            path = letter.path.as_json() if letter.path is not None else {"path": None}
+            facts = {"id": letter.id, **path, "outcome": what, "resolved": retried.is_resolved}
+            facts |= {"location": outcome.location if outcome else "", "reason": retried.reason}
+            click.echo(json.dumps(facts))
+            return
+        where = f" -> {outcome.location}" if outcome is not None and outcome.location else ""
+        why = f": {retried.reason}" if retried.reason else ""
+        click.echo(_safe(f"{letter.id}  {letter.subject} {what}{where}{why}"))
+
+
+def _ids_and_flags(words: Sequence[str], name: str | None, settings: Settings) -> tuple[list[str], dict[str, object]]:
+    """The IDs among the words, and the plugin's own flags when it is named."""
+    from openmsi_core.receiving.letters import place_in
+
+    if name is not None:
+        plugin = settings.run[name].plugin if name in settings.run else name
+        flags, rest = flags_and_rest("run", plugin, words)
+    else:
+        flags, rest = {}, list(words)
+    for word in rest:
+        if place_in(word) is None:
+            hint = " A plugin's own options need --plugin NAME." if word.startswith("-") else ""
+            raise click.UsageError(f"{word!r} is no ID of a dead letter: they look like 0-17.{hint}")
+    return list(dict.fromkeys(rest)), flags
+
+
+def _named(ids: Sequence[str], known: Letters, topic: str, *, force: bool) -> list[Letter]:
+    """The letters with these IDs. Raises UsageError when one is not there, or needs nothing."""
+    found = []
+    for each in ids:
+        letter = known.unresolved.get(each) or known.resolved.get(each)
+        if letter is None or letter.topic != topic:
+            raise UsageError(f"there is no dead letter {each} in {topic}.dlq. `openmsi dlq list` shows what there is.")
+        if letter.resolved is not None and not force:
+            raise UsageError(f"letter {each} is resolved already. --force hands its file to the plugin once more.")
+        found.append(letter)
+    return found
+
+
+def _all(known: Letters, topic: str, group: str | None) -> list[Letter]:
+    """All letters that have a file; the others are counted."""
+    mine = [each for each in known if each.topic == topic and (group is None or each.run == group)]
+    files = [each for each in mine if each.file_id]
+    if len(files) < len(mine):
+        log.warning("%d letters are about records that belong to no file; they stay", len(mine) - len(files))
+    return files
+
+
+def _run_of(group: str, name: str | None, settings: Settings, given: dict[str, Any]) -> tuple[str, RunSettings]:
+    """The run whose letters these are, and its name. Raises SettingsError when nothing says which."""
+    from openmsi_core.settings import run_settings
+
+    if name is not None:
+        run = run_settings(settings, name, given)
+        if run.group != group:
+            raise SettingsError(
+                f"these letters are of the run {group}, {name} has the group {run.group}. Give --group {group}, or "
+                f"with --all --run {run.group}."
+            )
+        _refuse_no_output(run, name)
+        return name, run
+    topic = given["topic"]
+    names = [key for key, run in settings.run.items() if run.group == group and run.topic in {"", topic}]
+    if len(names) != 1:
+        where = settings.file or "openmsi.toml"
+        found = f"the runs {', '.join(names)} of {where} have" if names else f"no run of {where} has"
+        raise SettingsError(
+            f"{found} the group {group} and the topic {topic}. Name one, or a plugin and its options: --plugin NAME; "
+            "or choose other letters with --run GROUP."
+        )
+    return names[0], run_settings(settings, names[0], given)
+
+
+def _refuse_no_output(run: RunSettings, name: str) -> None:
+    """An extractor gives a result for every file: without a topic for it the letter would be resolved for nothing."""
+    from openmsi_core.plugins.catalogue import find
+
+    if run.output_topic is None and find(run.plugin).kind == "extractor":
+        raise SettingsError(f"the results of {name} would go nowhere: give --output-topic.")
+
+
+def _line(letter: Letter) -> str:
+    mark = "resolved  " if letter.resolved is not None else ""
+    when = str(letter.told["at"])[:19]
+    return _safe(f"{letter.id}  {when}  {mark}{letter.what}  {letter.subject}  {letter.run}  {letter.reason}")
+
+
+def _shown(told: dict[str, Any]) -> list[str]:
+    """For a person: one fact a line, the traceback at the end."""
+    why, there = told["why"], told["bytes"]
+    facts = {name: told.get(name) for name in ("id", "what", "path", "run", "topic", "at", "tries", "reason")}
+    facts["class"] = why.get("class")
+    for name in ("plugin", "file", "positions", "record", "resolved"):
+        facts[name] = json.dumps(told[name]) if told.get(name) else None
+    lines = [f"{name:10} {value}" for name, value in facts.items() if value not in (None, "")]
+    if there["there"]:
+        until = f"at least until {there['until']}" if there["until"] else "and retention takes none of them"
+        lines.append(f"{'bytes':10} in the topic, {until}")
+    else:
+        gone = f": retention removed {', '.join(there['removed'])}" if there["removed"] else ""
+        lines.append(f"{'bytes':10} not all in the topic any more{gone}")
+    return [_safe(line) for line in [*lines, *str(why.get("traceback") or "").splitlines()]]
+
+
+def _say_foreign(letters: Letters, topic: str) -> None:
+    if letters.foreign:
+        click.echo(f"{letters.foreign:,} records of {topic}.dlq are no dead letters of openmsi", err=True)
+
+
+def _safe(text: str) -> str:
+    """One line that no terminal minds, and that UTF-8 can carry."""
+    from openmsi_core.model import shown
+
+    return shown(text).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,124 @@
+"""The results of one file as records: in memory while they are few, in a spool file above 8 MiB."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from openmsi_core.errors import Reject, TooManyResults
+from openmsi_core.files.opened import Span
+from openmsi_core.model import FileVersion, Outgoing, Result
+from openmsi_core.receiving import envelopes
+from openmsi_core.receiving.jobs import RunFacts
+
+IN_MEMORY_BYTES = 8 * 1024 * 1024
+MAX_RESULT_BYTES = 950_000  # with key and envelope below the 1 MiB that an untouched broker takes
+_HEAD = struct.Struct(">II")
+
+
+class SpooledResults(Collection[Outgoing]):
+    """Results that wait in a file: per record the lengths of key and value as 32 bits each, then both.
+
+    Iterating reads the file and raises OSError; `release` removes it.
+    """
+
+    def __init__(self, topic: str, path: Path, count: int, size: int) -> None:
+        self.size = size
+        self._topic = topic
+        self._path = path
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        with self._path.open("rb") as file:
+            while head := file.read(_HEAD.size):
+                key, value = _HEAD.unpack(head)
+                yield Outgoing(self._topic, file.read(key), file.read(value))
+
+    def __contains__(self, outgoing: object) -> bool:
+        return any(each == outgoing for each in self)
+
+    def release(self) -> None:
+        """Remove the file; nothing happens when it is gone."""
+        self._path.unlink(missing_ok=True)
+
+
+def results_of(version: FileVersion, span: Span, results: Iterable[Result], run: RunFacts) -> Collection[Outgoing]:
+    """The records of a plugin's results; none when the run has no output topic.
+
+    Consumes all of ``results``, one at a time. Raises TypeError and ValueError for what JSON cannot hold, Reject for
+    what a record cannot hold, TooManyResults above the run's ``max_results`` bytes, OSError when large ones cannot be
+    spooled, and whatever the plugin raises while it makes them.
+    """
+    collected = _Collected(run)
+    try:
+        for number, one in enumerate(results):
+            if run.output_topic is not None:
+                collected.add(_encoded(version, span, one, number, run))
+        return collected.taken()
+    except BaseException:
+        collected.drop()
+        raise
+
+
+def size_of(results: Collection[Outgoing]) -> int:
+    """How many bytes the values have."""
+    return results.size if isinstance(results, SpooledResults) else sum(len(each.value) for each in results)
+
+
+def _encoded(version: FileVersion, span: Span, one: Result, number: int, run: RunFacts) -> Outgoing:
+    value = one.value
+    if not run.bare:
+        value = envelopes.result(version, envelopes.place_of(span), run.plugin, one, number)
+    key, data = version.path.key if one.key is None else one.key.encode("utf-8"), envelopes.dumps(value)
+    if len(key) + len(data) > MAX_RESULT_BYTES:
+        raise Reject(
+            f"a result of {len(key) + len(data):,} bytes: at most {MAX_RESULT_BYTES:,} fit into one record of Kafka"
+        )
+    return Outgoing(run.output_topic or "", key, data)
+
+
+class _Collected:
+    """Results that come one by one."""
+
+    def __init__(self, run: RunFacts) -> None:
+        self._run = run
+        self._few: list[Outgoing] = []
+        self._path: Path | None = None
+        self._count = self._size = self._waiting = 0
+
+    def add(self, one: Outgoing) -> None:
+        self._few.append(one)
+        self._count += 1
+        self._size += len(one.value)
+        self._waiting += len(one.value) + len(one.key or b"")
+        if self._size > self._run.max_results:
+            raise TooManyResults(
+                f"more than {self._run.max_results:,} bytes of results for one file. Raise max-results if that is "
+                "what the plugin should give."
+            )
+        if self._waiting > IN_MEMORY_BYTES:
+            self._spill()
+
+    def taken(self) -> Collection[Outgoing]:
+        if self._path is None:
+            return tuple(self._few)
+        self._spill()
+        return SpooledResults(self._run.output_topic or "", self._path, self._count, self._size)
+
+    def drop(self) -> None:
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _spill(self) -> None:
+        if self._path is None:
+            with tempfile.NamedTemporaryFile(prefix="results-", dir=self._run.workdir, delete=False) as made:
+                self._path = Path(made.name)
+        with self._path.open("ab") as file:
+            for each in self._few:
+                file.write(_HEAD.pack(len(each.key or b""), len(each.value)) + (each.key or b"") + each.value)
+        self._few, self._waiting = [], 0

@@ -1,0 +1,149 @@
+"""From settings to a replay: chosen files of a topic through a plugin again, without its group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+from openmsi_core.crypto.plain import Plain
+from openmsi_core.files.assembly import Assembler, everything
+from openmsi_core.files.spool import Spool
+from openmsi_core.kafka.reading import TopicReader
+from openmsi_core.plugins.loader import build
+from openmsi_core.receiving.attempts import RetryPolicy
+from openmsi_core.receiving.choosing import Where, receipted
+from openmsi_core.receiving.intake import Intake
+from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
+from openmsi_core.receiving.replaying import Chosen, ChosenSource, WithoutCommits, choose, superseded
+from openmsi_core.receiving.survey import Survey
+from openmsi_core.receiving.workers import Workers
+from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.connecting import reached
+from openmsi_core.wiring.letters import groupless_store, nothing
+from openmsi_core.wiring.observers import Observers
+from openmsi_core.wiring.receiving import facts_of, limits_of, stream_of, wanted_by
+from openmsi_core.wiring.signals import signals_set
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """How a replay ended: what was chosen and counted, how many did not end, which signal stopped it (0: none)."""
+
+    chosen: Chosen
+    counts: Counts = field(default_factory=Counts)
+    still_open: int = 0
+    signal: int = 0
+
+
+Announce = Callable[[RunFacts, Counts, Sequence[Ended]], None]
+
+
+def choose_files(
+    settings: RunSettings,
+    kafka: Mapping[str, str],
+    state: Path,
+    values: Mapping[str, object],
+    where: Where,
+    *,
+    force: bool = False,
+) -> ReplayReport:
+    """What a replay would take; nothing is run. Raises what `replay_plugin` raises."""
+    return _Replay(settings, kafka, state, values).chosen(where, force=force)
+
+
+def replay_plugin(
+    settings: RunSettings,
+    kafka: Mapping[str, str],
+    state: Path,
+    values: Mapping[str, object],
+    where: Where,
+    *,
+    announce: Announce,
+    force: bool = False,
+) -> ReplayReport:
+    """Run a plugin again on the whole files that ``where`` wants, until all are dealt with or a signal stops it.
+
+    The group's commits are neither read nor moved. With ``force`` also those that have a later version on their path.
+    Raises UsageError when too many files match, BreakerOpen, PluginError, SettingsError, TopicError, FolderError,
+    BrokerError.
+    """
+    return _Replay(settings, kafka, state, values).run(where, announce, force=force)
+
+
+class _Replay:
+    """What choosing and running share."""
+
+    def __init__(
+        self, settings: RunSettings, kafka: Mapping[str, str], state: Path, values: Mapping[str, object]
+    ) -> None:
+        self._settings = settings
+        self._kafka = kafka
+        self._runner_of = build(settings.plugin, values)
+        self._probe = self._runner_of(None)
+        self._stopping = Event()
+        self._state = state
+
+    def chosen(self, where: Where, *, force: bool) -> ReplayReport:
+        with ExitStack() as stack:
+            stopped = stack.enter_context(signals_set(self._stopping.set))
+            run = self._reached()
+            if run is None:
+                return ReplayReport(Chosen(), signal=stopped[0])
+            spool = stack.enter_context(Spool(self._state / "spool"))
+            reader = stack.enter_context(TopicReader(self._kafka, run.topic))
+            return ReplayReport(self._choose(run, reader, spool, where, force=force), signal=stopped[0])
+
+    def run(self, where: Where, announce: Announce, *, force: bool) -> ReplayReport:
+        settings, counts, stopping = self._settings, Counts(), self._stopping
+        with ExitStack() as stack:
+            stopped = stack.enter_context(signals_set(stopping.set))
+            reached_run = self._reached()
+            if reached_run is None:
+                return ReplayReport(Chosen(), signal=stopped[0])
+            spool = stack.enter_context(Spool(self._probe.spool_folder() or self._state / "spool"))
+            run = replace(reached_run, workdir=spool.folder)
+            reader = stack.enter_context(TopicReader(self._kafka, run.topic))
+            chosen = self._choose(run, reader, spool, where, force=force)
+            if stopping.is_set():
+                return ReplayReport(chosen, counts, len(chosen.running), stopped[0])
+            store = stack.enter_context(groupless_store(settings, self._kafka, stopping))
+            for outgoing in superseded(chosen, run, datetime.now(UTC)):
+                store.write(outgoing, ())
+            if not chosen.running:
+                return ReplayReport(chosen)
+            runners = [self._runner_of(spool.folder) for _ in range(settings.workers)]
+            observers = Observers(run, settings.hooks)
+            stack.enter_context(observers.watching(runners))
+            workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
+            assembler = Assembler(spool, limits_of(settings), everything)
+            intake = Intake(assembler, Plain(), counts, settings.max_file_size)
+
+            def told(ended: Sequence[Ended]) -> None:
+                announce(run, counts, ended)
+                observers.checkpoint(counts)
+
+            stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
+            source = ChosenSource(reader, chosen, Plain(), stream)
+            stream.run(source, WithoutCommits(store), until_caught_up=True)
+            return ReplayReport(chosen, counts, len(chosen.running) - sum(counts.by_outcome.values()), stopped[0])
+
+    def _reached(self) -> RunFacts | None:
+        return reached(lambda: facts_of(self._settings, self._kafka, self._probe.facts), self._stopping, waits=False)
+
+    def _choose(self, run: RunFacts, reader: TopicReader, spool: Spool, where: Where, *, force: bool) -> Chosen:
+        ids = self._receipted(run, where) if where.needs_receipts else None
+        is_wanted = wanted_by(self._settings, self._probe.accepts)
+        survey = Survey(
+            Assembler(spool, limits_of(self._settings), nothing),
+            Plain(),
+            lambda version: where.wants_path(version.path) and is_wanted(version),
+        )
+        return choose(reader, survey, where, ids, force=force, is_stopping=self._stopping.is_set)
+
+    def _receipted(self, run: RunFacts, where: Where) -> frozenset[bytes]:
+        with TopicReader(self._kafka, run.receipts_topic) as receipts:
+            return receipted(receipts.between(receipts.ends()), run.group, where)
