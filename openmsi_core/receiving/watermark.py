@@ -175,7 +175,7 @@ class Watermark:
         self._recorded = max(self._recorded, below)
 
     def _within_the_last(self, topic_id: str, finishing: frozenset[int]) -> Plan:
-        """A commit with the H of the last one; were nothing of ``finishing`` in it, it would be the last one."""
+        """A commit with the H of the last one; without ``finishing`` it is the last one, and fits."""
         some = sorted(offset for offset in finishing if offset < self._recorded)
         while True:
             is_open = self._still_open(frozenset(some))

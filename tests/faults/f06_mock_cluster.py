@@ -67,7 +67,9 @@ def run(trial: Trial) -> None:
 
 
 def _send(address: str, wanted: dict[str, bytes]) -> None:
-    producer = Producer({"bootstrap.servers": address, "enable.idempotence": True, "message.timeout.ms": 0, "log_level": 0})
+    producer = Producer(
+        {"bootstrap.servers": address, "enable.idempotence": True, "message.timeout.ms": 0, "log_level": 0}
+    )
     for path, data in wanted.items():
         for value in values_of(path, data):
             producer.produce("t", value, b"k", zlib.crc32(path.encode()) % 2)

@@ -13,6 +13,7 @@ from openmsi_core.model import FileVersion, Record, RelativePath
 from tests.fakes import Log
 from tests.faults.model import Scattering, Seen, finish, new_rig
 from tests.faults.trial import Fault, Trial
+from tests.rig import Rig
 
 _DAY = 24 * 3600.0
 _JUMPS = {"forwards": [3600.0, _DAY, 10 * _DAY, 400 * _DAY], "backwards": [-3600.0, -_DAY, -10 * _DAY, -400 * _DAY]}
@@ -40,11 +41,48 @@ class _Absurd(Scattering):
 
 
 def run(trial: Trial) -> None:
-    """Some files, several of them without their end; the clock jumps as long as there is a backlog."""
-    chance, log = trial.chance, Log(trial.chance.randrange(1, 3))
+    """Some files, several of them without their end; the clock of the wall jumps at any time, the steady one does not.
+
+    The last record of some comes only after everything else was read: their sender is slow.
+    """
+    log = Log(trial.chance.randrange(1, 3))
+    times, unfinished, slow = _topic(trial, log)
+    seen = Seen(trial)
+    rig = new_rig(trial.folder, 0, log, seen)
+    rig.source = _Absurd(log, rig.stream, trial.chance)
+    rig.now += timedelta(days=trial.chance.choice([0, 0, 30_000, -20_000]))
+    steady = [0]
+    rig.intake.now_ms = lambda: steady[0]
+
+    def at_poll() -> None:
+        steady[0] += trial.chance.randrange(1000)
+        if trial.chance.random() < 0.2:
+            kind = trial.chance.choice(sorted(_JUMPS))
+            jump = timedelta(seconds=trial.chance.choice(_JUMPS[kind]))
+            if abs((rig.now + jump).year - 2026) < 400:
+                rig.now += jump
+                trial.hit(kind)
+
+    def wait_a_day() -> None:
+        if slow and trial.chance.random() < 0.02:
+            partition, value = slow.pop()
+            log.put(value, partition=partition)
+            trial.hit("slow-sender")
+        elif not slow:
+            steady[0] += 25 * 3600 * 1000
+
+    left = finish(rig, at_poll, patience=20.0, wait_a_day=wait_a_day)
+    trial.equal(left, 0, "open versions at the end")
+    seen.check(rig.letters())
+    _check(trial, rig, times, unfinished)
+
+
+def _topic(trial: Trial, log: Log) -> tuple[dict[str, int], set[str], list[tuple[int, bytes]]]:
+    """Times of change by id, the ids of files without their end, and the records that come late."""
+    chance = trial.chance
     times: dict[str, int] = {}
     unfinished: set[str] = set()
-    lines = []
+    lines, slow = [], []
     for number in range(chance.randrange(4, 12)):
         values, version = _file(trial, number)
         times[version.id.hex()] = version.mtime_ns
@@ -52,26 +90,17 @@ def run(trial: Trial) -> None:
             values.pop()
             unfinished.add(version.id.hex())
         partition = chance.randrange(len(log.partitions))
+        if len(values) > 1 and chance.random() < 0.3:
+            slow.append((partition, values.pop()))
         lines.append([(partition, value) for value in values])
     while lines := [each for each in lines if each]:
         partition, value = chance.choice(lines).pop(0)
         log.put(value, partition=partition)
-    seen = Seen(trial)
-    rig = new_rig(trial.folder, 0, log, seen)
-    rig.source = _Absurd(log, rig.stream, chance)
-    rig.now += timedelta(days=chance.choice([0, 0, 30_000, -20_000]))
+    return times, unfinished, slow
 
-    def at_poll() -> None:
-        is_backlog = any(rig.source.positions().get(n, 0) < len(p) for n, p in enumerate(log.partitions))
-        if is_backlog and chance.random() < 0.3:
-            kind = chance.choice(sorted(_JUMPS))
-            rig.now += timedelta(seconds=chance.choice(_JUMPS[kind]))
-            trial.hit(kind)
 
-    left = finish(rig, at_poll, patience=20.0)
+def _check(trial: Trial, rig: Rig, times: dict[str, int], unfinished: set[str]) -> None:
     letters = rig.letters()
-    seen.check(letters)
-    trial.equal(left, 0, "open versions at the end")
     trial.equal({letter["file"]["id"] for letter in letters}, unfinished, "files that were given up")
     trial.check({letter["what"] for letter in letters} <= {"incomplete"}, "letters of another kind")
     done = Counter(result["file"]["id"] for result in rig.results())
@@ -115,6 +144,6 @@ FAULT = Fault(
     run,
     ci=20,
     release=200,
-    windows=(*_JUMPS, *_TIMES),
-    mutations=("backlog-ages-files", "timestamps-are-believed", "times-lose-their-sign"),
+    windows=(*_JUMPS, *_TIMES, "slow-sender"),
+    mutations=("jumps-age-files", "timestamps-are-believed", "times-lose-their-sign"),
 )

@@ -54,12 +54,23 @@ class _WrongFile(Exception):
     """What Seen raises."""
 
 
-def finish(rig: Rig, at_poll: Callable[[], None] = lambda: None, patience: float = _PATIENCE) -> int:
+def finish(
+    rig: Rig,
+    at_poll: Callable[[], None] = lambda: None,
+    patience: float = _PATIENCE,
+    wait_a_day: Callable[[], None] | None = None,
+) -> int:
     """Run until everything is dealt with, then a day more; how many versions are open after that.
 
-    ``at_poll`` is called before each poll. Raises Violation when the run does not come to its end.
+    ``at_poll`` is called before each poll, ``wait_a_day`` when only time can end what is open.
+    Raises Violation when the run does not come to its end.
     """
     ends = time.monotonic() + patience
+
+    def later() -> None:
+        rig.now += A_DAY
+
+    wait_a_day = wait_a_day or later
 
     def before() -> None:
         at_poll()
@@ -69,7 +80,7 @@ def finish(rig: Rig, at_poll: Callable[[], None] = lambda: None, patience: float
         if len(rig.source.positions()) < len(rig.log.partitions) or not stream._is_caught_up(rig.source):
             return
         if len(rig.intake.assembler) or len(rig.intake.parked):
-            rig.now += A_DAY
+            wait_a_day()
         else:
             stream.stopping.set()
 

@@ -126,8 +126,8 @@ def what_must_wait_is_published() -> Iterator[None]:
 
 
 @contextmanager
-def backlog_ages_files() -> Iterator[None]:
-    """A file is given up by the clock alone, also while its other records wait in the topic: P4."""
+def jumps_age_files() -> Iterator[None]:
+    """A file's age is reckoned from a clock that somebody sets: P4."""
     keep_house = Stream._keep_house
 
     def kept(stream: Any, source: Any) -> None:
@@ -246,6 +246,21 @@ def cuts_are_not_told() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def backlog_ages_files() -> Iterator[None]:
+    """A file is given up by the clock alone, also while its other records wait in the topic: P4."""
+    keep_house = Stream._keep_house
+
+    def kept(stream: Any, source: Any) -> None:
+        keep_house(stream, source)
+        moment = stream._now().timestamp() - stream._pace.incomplete_after
+        for ended in list(stream._intake.expire(int(moment * 1000))):
+            stream._outcomes.add(ended)
+
+    with patch.object(Stream, "_keep_house", kept):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -257,7 +272,7 @@ MUTATIONS: dict[str, Mutation] = {
     "epochs-are-ignored": epochs_are_ignored,
     "nothing-is-given-up": nothing_is_given_up,
     "what-must-wait-is-published": what_must_wait_is_published,
-    "backlog-ages-files": backlog_ages_files,
+    "jumps-age-files": jumps_age_files,
     "timestamps-are-believed": timestamps_are_believed,
     "times-lose-their-sign": times_lose_their_sign,
     "content-is-not-synced": content_is_not_synced,
@@ -265,9 +280,10 @@ MUTATIONS: dict[str, Mutation] = {
     "files-are-written-in-place": files_are_written_in_place,
     "paths-lose-their-order": paths_lose_their_order,
     "equal-content-is-stored-again": equal_content_is_stored_again,
-    "old-partitions-are-remembered": old_partitions_are_remembered,
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
     "cuts-are-not-told": cuts_are_not_told,
+    "old-partitions-are-remembered": old_partitions_are_remembered,
+    "backlog-ages-files": backlog_ages_files,
 }
 
 
