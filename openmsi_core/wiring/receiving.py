@@ -118,7 +118,7 @@ def _stream(
         workers,
         first_offset=_first_offset(settings),
         pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
-        room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit),
+        room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit // 2),
         workdir=spool,
         announce=told,
         stopping=stopping,
@@ -136,7 +136,8 @@ def _store(
 
 
 def _limits(settings: RunSettings) -> Limits:
-    return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
+    """Half of each limit; the other half is for whole files that wait for their plugin."""
+    return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit // 2)
 
 
 def _facts(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:
