@@ -120,7 +120,7 @@ class Stream:
     def run(self, source: RecordSource, store: OutcomeStore, until_caught_up: bool = False) -> int:
         """Work until `stopping` is set, or until the present end of the topic; how many versions are still open.
 
-        Raises BreakerOpen, BrokerError when the broker refuses us, OSError when the spool cannot be written.
+        Raises BreakerOpen, BrokerError when the broker refuses us, OSError when the spool is broken.
         """
         self._store = store
         with ExitStack() as stack:
@@ -135,7 +135,8 @@ class Stream:
                 self._checkpoint()
             if self._outcomes.breaker.is_open:
                 raise self._outcomes.breaker.error()
-            return len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)
+            unfinished = self._intake.parked, self._intake.waiting
+            return len(self._intake.assembler) + len(self._dispatch) + sum(len(each) for each in unfinished)
 
     def _must_stop(self) -> bool:
         return self.stopping.is_set() or self._outcomes.breaker.is_open
@@ -143,6 +144,8 @@ class Stream:
     def _turn(self, source: RecordSource) -> None:
         self._collect(0.0)
         self._dispatch.due(self._clock())
+        for event in self._intake.offer():
+            self._on(event)
         if self._has_room():
             self._resume(source)
             record = source.poll(self._patience())
@@ -182,7 +185,8 @@ class Stream:
 
     def _has_room(self) -> bool:
         return (
-            self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
+            not self._intake.waiting
+            and self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
             and self._dispatch.disk < self._room.disk
             and len(self._dispatch) + len(self._outcomes) < self._room.files
         )
@@ -271,7 +275,8 @@ class Stream:
     def _is_caught_up(self, source: RecordSource) -> bool:
         if self._without_partitions is not None and not self._intake.assignments():
             return self._clock() - self._without_partitions >= self._pace.without_partitions
-        idle = not self._took and not len(self._dispatch) and (not self._outcomes or self._outcomes.only_held)
+        is_dealt_with = not len(self._dispatch) and not self._intake.waiting
+        idle = not self._took and is_dealt_with and (not self._outcomes or self._outcomes.only_held)
         return idle and self._is_at_end(source)
 
     def _settle(self, seconds: float, partitions: set[int]) -> None:
