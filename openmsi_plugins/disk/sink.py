@@ -37,7 +37,9 @@ _NO_PLACE = {
     errno.EISDIR: "a folder stands where the file should be",
     errno.ENAMETOOLONG: "its name is too long for this file system",
     errno.EILSEQ: "this file system cannot store its name",
+    errno.EFBIG: "it is larger than a file may be there",
 }
+_GONE = {errno.ENOENT, getattr(errno, "ESTALE", errno.ENOENT)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ class Disk(Sink):
     _waiting: dict[tuple[str, ...], _Staged]
     _unsure: set[tuple[str, ...]]  # files that stood there already: equal, and perhaps not durable yet
     _durable: set[tuple[str, ...]]  # folders whose own names were synced once
+    _opened: ExitStack
+    _identity: tuple[int, int]  # device and inode of the root
+    _in_trouble: str = ""  # what was said of it
 
     def spool_folder(self) -> Path:
         """A hidden folder below the target, so that storing a spooled file is a rename. Raises FolderError."""
@@ -88,18 +93,7 @@ class Disk(Sink):
     def open(self) -> None:
         """Get hold of the folder. Raises FolderError when it cannot be written."""
         self._root = self.spool_folder().parent
-        self._waiting, self._unsure, self._durable = {}, set(), set()
-        with ExitStack() as opening:
-            try:
-                self._tree = opening.enter_context(closing(Tree(self._root)))
-                self._staging = opening.enter_context(closing(Staging(self._root, self._tree)))
-                self._staging.open()
-            except OSError as error:
-                raise _unusable(self._root, error) from error
-            self._opened = opening.pop_all()
-        self._durability = Durability(self._tree.root)
-        self._rules = Rules(windows=sys.platform == "win32", folds=self._staging.folds_case())
-        self._tree.folds = self._rules.folds
+        self._get_hold()
 
     def close(self) -> None:
         """Let go of it; what was not flushed is not stored."""
@@ -123,6 +117,8 @@ class Disk(Sink):
         self._tree.forget()  # somebody may have moved folders since
         at: tuple[str, ...] = ()
         try:
+            if not self._is_in_place():  # what was opened may be in a folder that was moved, or is no more
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             if not self._durability.everything(len(group) + len(unsure)):
                 for each in group.values():
                     self._durability.file(self._staging.place, each.temporary)
@@ -137,6 +133,56 @@ class Disk(Sink):
             raise self._meaning(error, at) from error
         finally:
             self._tree.forget()
+        if self._in_trouble:
+            self.log.warning("%s can be written again", _shown(self._root))
+            self._in_trouble = ""
+
+    def _get_hold(self) -> None:
+        """Open what is needed to write in the root. Raises FolderError; then what was open is open still."""
+        with ExitStack() as opening:
+            try:
+                tree = opening.enter_context(closing(Tree(self._root)))
+                staging = opening.enter_context(closing(Staging(self._root, tree)))
+                staging.open()
+                status = self._root.stat()
+                rules = rules_of(self._root, folds=staging.folds_case())
+            except OSError as error:
+                raise _unusable(self._root, error) from error
+            self._opened = opening.pop_all()
+        self._tree, self._staging, self._identity = tree, staging, (status.st_dev, status.st_ino)
+        self._durability = Durability(tree.root)
+        self._rules, tree.folds = rules, rules.folds
+        self._waiting, self._unsure, self._durable = {}, set(), set()
+
+    def _is_in_place(self) -> bool:
+        """True while the root is the folder that was opened, and what is ours in it is there. Raises OSError."""
+        try:
+            status = self._root.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity and self._staging.is_there()
+
+    def _renewed(self, at: str) -> RetryLater:
+        """The root, or our folder in it, went away under us. Take hold of it again, but never make it: where a file
+        system was unmounted that would fill another one.
+        """
+        try:
+            if self._root.stat().st_dev != self._identity[0]:
+                return self._wait(f"{at} cannot be written: another file system stands at {_shown(self._root)} now")
+            before = self._opened
+            self._get_hold()
+        except (OSError, FolderError) as error:
+            return self._wait(f"{at} cannot be written: {_shown(self._root)} was taken away ({error})")
+        before.close()
+        self.log.warning("%s was moved or removed, and is made anew", _shown(self._root, OURS))
+        return RetryLater(0.0, f"{_shown(self._root)} was moved or removed meanwhile")
+
+    def _wait(self, text: str) -> RetryLater:
+        """Try again later; said once for all files until something could be written again."""
+        if not self._in_trouble:
+            self._in_trouble = text
+            self.log.warning("%s; files wait, and are tried again every %g s", text, _PAUSE)
+        return RetryLater(_PAUSE, text)
 
     def _store(self, file: DataFile, names: tuple[str, ...]) -> Stored:
         for end in range(1, len(names)):
@@ -168,7 +214,7 @@ class Disk(Sink):
             at = _shown(place.path, names[-1])
             raise Reject(f"{at} is there already with other content, and on-conflict is 'refuse'")
         for digits in (8, 64):
-            other = (*names[:-1], with_digest(names[-1], file.sha256[:digits]))
+            other = (*names[:-1], with_digest(names[-1], file.sha256[:digits], self._rules))
             standing = self._standing(file, place, other)
             if standing != "other":
                 break
@@ -212,15 +258,25 @@ class Disk(Sink):
     def _meaning(self, error: OSError, names: tuple[str, ...]) -> Exception:
         """What an error of the system does to the file: wait, dead letter, or another try."""
         at = _shown(self._root, *names)
+        if error.errno in _GONE:
+            try:
+                if not self._is_in_place():
+                    return self._renewed(at)
+            except OSError as worse:
+                error = worse
         if error.errno in _TROUBLE:
-            text = f"{at} cannot be written now: {error.strerror}"
-            self.log.warning("%s; it is tried again in %g s", text, _PAUSE)
-            return RetryLater(_PAUSE, text)
+            return self._wait(f"{at} cannot be written now: {error.strerror}")
         reason = _NO_PLACE.get(error.errno or 0)
         return Reject(f"{at} cannot be stored: {reason}") if reason else OSError(error.errno, error.strerror, at)
 
     def _root_folder(self) -> Path:
         return self.options.folder.expanduser().absolute()
+
+
+def rules_of(root: Path, *, folds: bool) -> Rules:
+    """What names the file system of ``root`` can store."""
+    longest = os.pathconf(root, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    return Rules(windows=sys.platform == "win32", folds=folds, longest=longest if longest > 0 else 255)
 
 
 def _unusable(root: Path, error: OSError) -> FolderError:

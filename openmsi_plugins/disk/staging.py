@@ -78,6 +78,15 @@ class Staging:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def is_there(self) -> bool:
+        """False when somebody removed our folder, or another one stands in its place. Raises OSError."""
+        try:
+            lock = (self._folder / _LOCK).stat()
+        except FileNotFoundError:
+            return False
+        held = os.fstat(self._descriptor)
+        return (lock.st_dev, lock.st_ino) == (held.st_dev, held.st_ino)
+
     def folds_case(self) -> bool:
         """True when names here that differ in case only are the same file."""
         return self.place.status(_LOCK.upper()) is not None
