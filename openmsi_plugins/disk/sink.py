@@ -130,6 +130,7 @@ class Disk(Sink):
         except OSError as error:
             for each in group.values():
                 self._staging.drop(each.temporary)
+            self._staging.is_sync_trusted = self._staging.is_sync_trusted and error.errno != errno.EIO
             raise self._meaning(error, at) from error
         finally:
             self._tree.forget()

@@ -8,6 +8,8 @@ acknowledged, so it comes again.
 from __future__ import annotations
 
 import ctypes
+import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -44,7 +46,11 @@ _IN_ONE_PIECE = 1 << 20  # bytes
 
 
 class Staging:
-    """One sink's own folder. `open` makes it, `close` removes it and what is left in it. Raises OSError."""
+    """One sink's own folder. `open` makes it, `close` removes it and what is left in it. Raises OSError.
+
+    Set ``is_sync_trusted`` to False when a sync failed: the system may have thrown away what it could not write and
+    call the next sync of the same file a success, so spooled files get no second name any more but are written anew.
+    """
 
     def __init__(self, root: Path, tree: Tree) -> None:
         self._hidden = root / OURS
@@ -54,6 +60,7 @@ class Staging:
         self._mode = 0o644
         self._count = 0
         self.place: Place = Place(None, self._folder)
+        self.is_sync_trusted = True
 
     def open(self) -> None:
         """Remove what dead processes left, make the folder and take its lock."""
@@ -98,6 +105,8 @@ class Staging:
         try:
             if file.size <= _IN_ONE_PIECE:
                 self._write(name, file.read_bytes())
+            elif not self.is_sync_trusted:
+                self._write_anew(name, file)
             else:
                 file.save_to(self._folder / name)
                 os.chmod(self.place.at(name), self._mode, dir_fd=self.place.descriptor)
@@ -116,6 +125,16 @@ class Staging:
         """Remove a staged file."""
         with suppress(OSError):  # it lies in our own folder, which `close` or the next start removes
             self.place.remove(name)
+
+    def _write_anew(self, name: str, file: DataFile) -> None:
+        """Write a spooled file from what can be read of it, which must be what it was."""
+        digest = hashlib.sha256()
+        with os.fdopen(self.place.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as out, file.open() as source:
+            while piece := source.read(_IN_ONE_PIECE):
+                digest.update(piece)
+                out.write(piece)
+        if digest.hexdigest() != file.sha256:
+            raise OSError(errno.EIO, "the disk lost bytes of a spooled file")
 
     def _write(self, name: str, data: bytes) -> None:
         descriptor = self.place.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

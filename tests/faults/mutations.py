@@ -6,14 +6,18 @@ processes get it through `launched`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 from unittest.mock import patch
 
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
 from openmsi_core.receiving import unfinished
+from openmsi_core.receiving.intake import Intake
+from openmsi_plugins.disk import sink
+from openmsi_plugins.disk.staging import Staging
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -39,10 +43,53 @@ def old_partitions_are_remembered() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def short_writes_count_as_whole() -> Iterator[None]:
+    """A sink that does not look whether all bytes were written: P2."""
+
+    def write(own: Staging, name: str, data: bytes) -> None:
+        descriptor = own.place.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            with suppress(OSError):
+                os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+    with patch.object(Staging, "_write", write):
+        yield
+
+
+@contextmanager
+def a_record_without_room_counts_as_taken() -> Iterator[None]:
+    """A record for which the spool had no room is not kept: P1."""
+    real = Intake.offer
+
+    def offer(own: Intake) -> Iterator[Any]:
+        own.waiting.clear()
+        yield from real(own)
+
+    with patch.object(Intake, "offer", offer):
+        yield
+
+
+@contextmanager
+def a_full_disk_is_a_failure() -> Iterator[None]:
+    """A file that finds no room is given up instead of waiting: a person would have to send it again."""
+
+    def meaning(own: sink.Disk, error: OSError, names: tuple[str, ...]) -> Exception:
+        return error
+
+    with patch.object(sink.Disk, "_meaning", meaning):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
     "old-partitions-are-remembered": old_partitions_are_remembered,
+    "short-writes-count-as-whole": short_writes_count_as_whole,
+    "a-record-without-room-counts-as-taken": a_record_without_room_counts_as_taken,
+    "a-full-disk-is-a-failure": a_full_disk_is_a_failure,
 }
 
 
