@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from openmsi_core import DataFile
 
-from .names import OURS
+from .names import OURS, Rules
 from .tree import Place, Tree
 
 if TYPE_CHECKING:
@@ -230,3 +230,9 @@ def _find_syncfs() -> Callable[[int | None], int] | None:
         return None
     function.argtypes = [ctypes.c_int]
     return lambda descriptor: int(function(descriptor))
+
+
+def rules_of(root: Path, *, folds: bool) -> Rules:
+    """What names the file system of ``root`` can store."""
+    longest = os.pathconf(root, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    return Rules(windows=sys.platform == "win32", folds=folds, longest=longest if longest > 0 else 255)

@@ -92,8 +92,15 @@ class _Filler:
         status = os.statvfs(self._ballast.parent)
         with self._ballast.open("ab") as file:
             size = status.f_bavail * status.f_frsize + file.tell() - left
-            if size > 0:
-                os.posix_fallocate(file.fileno(), 0, size)
+            while size > 0:
+                try:
+                    os.posix_fallocate(file.fileno(), 0, size)
+                except OSError as error:  # another thread was faster
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    size -= 16_384
+                else:
+                    return
 
 
 def run(trial: Trial) -> None:

@@ -17,7 +17,8 @@ from openmsi_core.files.opened import OpenVersion
 from openmsi_core.receiving import unfinished
 from openmsi_core.receiving.intake import Intake
 from openmsi_plugins.disk import sink
-from openmsi_plugins.disk.staging import Staging
+from openmsi_plugins.disk.staging import Durability, Staging
+from openmsi_plugins.disk.tree import Place
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -83,12 +84,39 @@ def a_full_disk_is_a_failure() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_failed_sync_counts() -> Iterator[None]:
+    """A sink does not look whether its files reached the disk: P1."""
+    everything, file = Durability.everything, Durability.file
+
+    def all_of_them(own: Durability, count: int) -> bool:
+        with suppress(OSError):
+            return everything(own, count)
+        return True
+
+    def one(own: Durability, place: Place, name: str) -> None:
+        with suppress(OSError):
+            file(own, place, name)
+
+    with patch.object(Durability, "everything", all_of_them), patch.object(Durability, "file", one):
+        yield
+
+
+@contextmanager
+def a_failed_sync_is_tried_again() -> Iterator[None]:
+    """After a failed sync the same spooled bytes are synced once more, which says nothing: P1."""
+    with patch.object(Staging, "is_sync_trusted", property(lambda _: True, lambda *_: None), create=True):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
     "old-partitions-are-remembered": old_partitions_are_remembered,
     "short-writes-count-as-whole": short_writes_count_as_whole,
     "a-record-without-room-counts-as-taken": a_record_without_room_counts_as_taken,
+    "a-failed-sync-counts": a_failed_sync_counts,
+    "a-failed-sync-is-tried-again": a_failed_sync_is_tried_again,
     "a-full-disk-is-a-failure": a_full_disk_is_a_failure,
 }
 

@@ -66,12 +66,12 @@ def some_files(chance: random.Random, count: int, largest: int) -> dict[str, byt
 
 
 def interleaved(chance: random.Random, files: Mapping[str, bytes]) -> Log:
-    """A topic in which the records of all files are mixed."""
+    """A topic in which the records of all files are mixed, and some come before their turn."""
     log = Log()
     lines = [values_of(path, data) for path, data in files.items()]
     while lines:
         line = chance.choice(lines[:4])
-        log.put(line.pop(0))
+        log.put(line.pop(min(chance.choice([0, 0, 0, 1, 2]), len(line) - 1)))
         lines = [each for each in lines if each]
     return log
 
