@@ -42,7 +42,7 @@ class _Breaker:
         self.trial = trial
         self.left = trial.chance.randrange(1, 12)
         # calls that a trial has few of would seldom be hit by chance alone
-        self.favourite = trial.chance.choice([*_CALLS, *_SYNCS, *_SYNCS, *_SYNCS, "spool-write", "spool-read"])
+        self.favourite = trial.chance.choice([*_CALLS, "spool-write", "spool-read", *(_SYNCS * 5)])
         self._rate = 0.0 if self.favourite in _SYNCS else trial.chance.choice([0.01, 0.05, 0.2])
         self._lock = threading.Lock()
         self.sinks: list[Any] = []
@@ -102,7 +102,7 @@ def run(trial: Trial) -> None:
     breaks = _Breaker(trial)
     files = some_files(chance, 12, 120_000)
     if breaks.favourite in _SYNCS:
-        files |= {f"large-{number}": chance.randbytes(1_100_000) for number in range(3)}  # these get a second name
+        files |= {f"large-{number}": chance.randbytes(1_100_000) for number in range(5)}  # these get a second name
     root, log = trial.folder / "root", interleaved(chance, files)
     with ExitStack() as stack:
         stack.enter_context(impatient(trial.folder))
