@@ -22,6 +22,7 @@ its ``%`` escaped.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,15 @@ class Rules:
     windows: bool = False
     folds: bool = False
     longest: int = 255
+
+    def folded(self, name: str) -> str:
+        """Equal for names that are one file where case does not count.
+
+        Windows compares character by character; macOS by full case folding, and however an accent is written.
+        """
+        if self.windows:
+            return "".join(char.upper() if len(char.upper()) == 1 else char for char in name)
+        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
     def fits(self, name: str) -> bool:
         """True when ``name`` is not too long."""

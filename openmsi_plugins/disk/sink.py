@@ -222,8 +222,10 @@ class Disk(Sink):
     def _is_twin(self, place: Place, names: tuple[str, ...]) -> bool:
         if not self._rules.folds:
             return False
-        folded = [part.casefold() for part in names]
-        waits = any(other != names and [part.casefold() for part in other] == folded for other in self._waiting)
+        folded = [self._rules.folded(name) for name in names]
+        waits = any(
+            other != names and [self._rules.folded(name) for name in other] == folded for other in self._waiting
+        )
         return waits or is_twin(place, names[-1])
 
     def _sync_files(self, temporary: Sequence[str], unsure: set[tuple[str, ...]]) -> None:

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Any
 from unittest.mock import patch
 
+from openmsi_core import model
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
 from openmsi_core.receiving import unfinished
@@ -109,12 +110,28 @@ def a_failed_sync_is_tried_again() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def names_are_not_escaped() -> Iterator[None]:
+    """The sink stores every name as it came: P2."""
+    with patch.object(sink, "stored", lambda parts, _rules: tuple(parts)):
+        yield
+
+
+@contextmanager
+def paths_are_not_checked() -> Iterator[None]:
+    """A path may lead out of its root: P2."""
+    with patch.object(model, "_check_part", lambda _part: None):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
     "old-partitions-are-remembered": old_partitions_are_remembered,
     "short-writes-count-as-whole": short_writes_count_as_whole,
     "a-record-without-room-counts-as-taken": a_record_without_room_counts_as_taken,
+    "names-are-not-escaped": names_are_not_escaped,
+    "paths-are-not-checked": paths_are_not_checked,
     "a-failed-sync-counts": a_failed_sync_counts,
     "a-failed-sync-is-tried-again": a_failed_sync_is_tried_again,
     "a-full-disk-is-a-failure": a_full_disk_is_a_failure,
