@@ -19,7 +19,7 @@ from typing import Self
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
 from openmsi_core.ports import Runner
-from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of
+from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of, text_of
 from openmsi_core.receiving.jobs import Job, RunFacts
 
 log = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ class _WorkerLoop:
             if len(group) == 1:
                 self._answer(Answer(group[0][0], failure_of(error, group[0][0], self._policy, time.monotonic())))
                 return
-            log.warning("storing %d files together failed (%s); each is tried alone", len(group), error)
+            log.warning("storing %d files together failed (%s); each is tried alone", len(group), text_of(error))
             for job, _ in group:
                 job.tries -= 1
                 self._alone(job)
