@@ -15,7 +15,8 @@ from unittest.mock import patch
 from openmsi_core import model
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.opened import OpenVersion
-from openmsi_core.receiving import unfinished
+from openmsi_core.model import Outcome, What
+from openmsi_core.receiving import attempts, unfinished, workers
 from openmsi_core.receiving.intake import Intake
 from openmsi_plugins.disk import sink
 from openmsi_plugins.disk.staging import Durability, Staging
@@ -124,6 +125,27 @@ def paths_are_not_checked() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def only_exceptions_are_caught() -> Iterator[None]:
+    """A plugin that calls sys.exit ends the run: other files are not dealt with."""
+    real = attempts.failure_of
+
+    def failure_of(error: BaseException, *more: Any) -> Any:
+        if not isinstance(error, Exception):
+            raise error
+        return real(error, *more)
+
+    with patch.object(attempts, "failure_of", failure_of), patch.object(workers, "failure_of", failure_of):
+        yield
+
+
+@contextmanager
+def a_failed_file_counts_as_done() -> Iterator[None]:
+    """Nobody is told of a file on which the plugin failed: P4."""
+    with patch.object(attempts, "_letter", lambda _what, _error, job: Outcome(What.DONE, tries=job.tries)):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -132,6 +154,8 @@ MUTATIONS: dict[str, Mutation] = {
     "a-record-without-room-counts-as-taken": a_record_without_room_counts_as_taken,
     "names-are-not-escaped": names_are_not_escaped,
     "paths-are-not-checked": paths_are_not_checked,
+    "only-exceptions-are-caught": only_exceptions_are_caught,
+    "a-failed-file-counts-as-done": a_failed_file_counts_as_done,
     "a-failed-sync-counts": a_failed_sync_counts,
     "a-failed-sync-is-tried-again": a_failed_sync_is_tried_again,
     "a-full-disk-is-a-failure": a_full_disk_is_a_failure,
