@@ -18,7 +18,7 @@ from openmsi_core.receiving.pace import Pace
 from tests.fakes import Log
 from tests.faults.bad_plugins import GROUPS, KINDS, Act, Good
 from tests.faults.storing import impatient, interleaved
-from tests.faults.trial import Fault, Trial
+from tests.faults.trial import Fault, Trial, Violation
 from tests.rig import Rig
 
 _POLICY = RetryPolicy(delays=(0.0, 0.0), retry_for=0.3)
@@ -69,6 +69,16 @@ class _Plan:
 
 def run(trial: Trial) -> None:
     """Good and bad files through one plugin; where it hangs, the run is stopped, and another one goes on."""
+    try:
+        _run(trial)
+    except Violation:
+        raise
+    except BaseException as error:  # it may be one of those that cannot be told
+        name = type.__dict__["__qualname__"].__get__(type(error))
+        raise Violation(f"an exception of the plugin ended the run: {name}") from None
+
+
+def _run(trial: Trial) -> None:
     plan = _Plan(trial)
     log = interleaved(trial.chance, plan.files)
     with impatient(trial.folder):
