@@ -7,6 +7,7 @@ processes get it through `launched`.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -18,6 +19,7 @@ from openmsi_core.files.opened import OpenVersion
 from openmsi_core.model import Outcome, What
 from openmsi_core.receiving import attempts, unfinished, workers
 from openmsi_core.receiving.intake import Intake
+from openmsi_core.wiring import receiving
 from openmsi_plugins.disk import sink
 from openmsi_plugins.disk.staging import Durability, Staging
 from openmsi_plugins.disk.tree import Place
@@ -146,6 +148,20 @@ def a_failed_file_counts_as_done() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_stop_is_not_heard() -> Iterator[None]:
+    """A signal changes nothing: who stops a service must kill it."""
+    with patch.object(receiving, "signals_set", lambda _stop: _deaf()):
+        yield
+
+
+@contextmanager
+def _deaf() -> Iterator[list[int]]:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    yield [0]
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -156,6 +172,7 @@ MUTATIONS: dict[str, Mutation] = {
     "paths-are-not-checked": paths_are_not_checked,
     "only-exceptions-are-caught": only_exceptions_are_caught,
     "a-failed-file-counts-as-done": a_failed_file_counts_as_done,
+    "a-stop-is-not-heard": a_stop_is_not_heard,
     "a-failed-sync-counts": a_failed_sync_counts,
     "a-failed-sync-is-tried-again": a_failed_sync_is_tried_again,
     "a-full-disk-is-a-failure": a_full_disk_is_a_failure,
