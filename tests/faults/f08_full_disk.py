@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from openmsi_core.files import spool as spool_module
 from openmsi_core.files.spool import Spool, SpoolFile
 from openmsi_plugins.disk.sink import Disk
 from tests.faults.storing import (
@@ -56,6 +57,7 @@ class _Filler:
         self._lock = threading.RLock()
         self._calls = self._seen = 0
         self._since: float | None = None
+        self._usage = spool_module.shutil.disk_usage
 
     def called(self, name: str) -> None:
         """Before every call that needs room."""
@@ -67,8 +69,14 @@ class _Filler:
                 self._fill(self._left.pop(0))
             if self._since is not None and time.monotonic() - self._since > 1.0:
                 self.free()  # what needed little room found it
-            if self._since is not None and not self.is_mounted and name in {"write", "spool-write"}:
+            if self._since is not None and not self.is_mounted and name == "write":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def usage(self, folder: Path) -> object:
+        """What a full disk says of itself, where none could be mounted."""
+        if self._since is not None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self._usage(folder)
 
     def noticed(self, how: str) -> None:
         """The run saw that the disk is full."""
@@ -118,6 +126,8 @@ def run(trial: Trial) -> None:
         rig = StoringRig(trial, interleaved(chance, files), root, spool=None if where == "both" else spool)
         ballast = frozenset({_BALLAST.encode()})
         filler = _Filler(trial, disk, is_mounted, lambda: check_whole(trial, root, files, ballast))
+        if not is_mounted:
+            stack.enter_context(patch.object(spool_module.shutil, "disk_usage", filler.usage))
         stack.enter_context(patch.object(Disk, "_wait", _told(Disk._wait, filler, "sink-waited")))
         stack.enter_context(patch.object(rig.intake, "offer", _offered(rig, filler)))
         with each_call(_CALLS, filler.called):
