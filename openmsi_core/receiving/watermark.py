@@ -119,16 +119,19 @@ class Watermark:
         The metadata may not hold every open version; then H is lowered, and the versions of ``finishing`` that
         began at or above it must wait: they are in `Plan.held`. Changes nothing.
         """
-        still_open = sorted(self._open - finishing)
+        # What was finished under an earlier assignment is finished also where this one has not read again yet.
+        unread = {offset for offset in self.start.listed if offset >= self.next_offset}
+        still_open = sorted((self._open - finishing) | unread)
+        end = max(self.next_offset, self.start.below)
         fitting = min(len(still_open), unfinished.MAX_OFFSETS)
         while True:
-            below = still_open[fitting] if fitting < len(still_open) else self.next_offset
+            below = still_open[fitting] if fitting < len(still_open) else end
             text = unfinished.encode(topic_id, below, still_open[:fitting])
             if len(text) <= MAX_METADATA or fitting <= 1:
                 break
             fitting = max(1, min(fitting - 1, fitting * MAX_METADATA // len(text)))
         held = frozenset(offset for offset in finishing if offset >= below)
-        low = still_open[0] if still_open else self.next_offset
+        low = min(still_open[0], self.next_offset) if still_open else self.next_offset
         return Plan(Commit(self.partition, low, text), held, below)
 
 
