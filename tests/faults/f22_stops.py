@@ -36,17 +36,16 @@ _CODES_EARLY = {signal.SIGTERM: {0, -signal.SIGTERM}, signal.SIGINT: {130, -sign
 
 
 def run(trial: Trial) -> None:
-    """A backlog, some stops, and a last run until everything is there."""
+    """More and more files, a stop in each batch of them, and a last run until everything is there."""
     chance = trial.chance
     topic = f"stops-{uuid.uuid4().hex[:10]}"
     admin.create_family(admin.connected({"bootstrap.servers": trial.broker}), topic, _PARTITIONS)
-    files = {
-        f"small/{number}": chance.randbytes(chance.randrange(10_000)) for number in range(chance.randrange(500, 1500))
-    }
-    files |= {f"large/{number}": chance.randbytes(chance.randrange(9_000_000, 14_000_000)) for number in range(3)}
-    _produce(trial.broker, topic, files, chance)
+    files: dict[str, bytes] = {}
     root = trial.folder / "root"
     for number in range(chance.randrange(1, 4)):
+        more = _some_files(chance, number)
+        _produce(trial.broker, topic, more, chance)
+        files |= more
         _stopped_run(trial, topic, root, number, len(files))
     with _run(trial, topic, root, "last", "--until-caught-up") as last:
         trial.equal(last.wait(60), 0, f"exit code of the last run, which said:\n{last.output[-2000:]}")
@@ -57,6 +56,14 @@ def run(trial: Trial) -> None:
     trial.equal({path: counts[path] for path in files if counts[path] != 1}, {}, "files without exactly one receipt")
     left = [path.name for path in (root / ".openmsi").iterdir() if path.name.startswith(("store-", "spool-"))]
     trial.equal(left, [], "what the runs left behind")
+
+
+def _some_files(chance: random.Random, number: int) -> dict[str, bytes]:
+    count = chance.randrange(400, 1000)
+    files = {f"small/{number}-{each}": chance.randbytes(chance.randrange(10_000)) for each in range(count)}
+    return files | {
+        f"large/{number}-{each}": chance.randbytes(chance.randrange(9_000_000, 14_000_000)) for each in range(2)
+    }
 
 
 def _stopped_run(trial: Trial, topic: str, root: Path, number: int, count: int) -> None:
