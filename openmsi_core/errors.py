@@ -103,6 +103,10 @@ class BreakerOpen(OpenmsiError):
     exit_code = EXIT_BREAKER
 
 
+class SpoolFull(OpenmsiError):
+    """The spool has no room for these bytes now, or its disk is in trouble; nothing has changed."""
+
+
 class PathRefused(OpenmsiError):
     """A relative path that must not exist: empty, leaving its root, or impossible to store."""
 

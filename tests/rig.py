@@ -29,7 +29,7 @@ class Rig:
         self.log = log
         self.counts = Counts()
         self.stack = ExitStack()
-        spool = self.stack.enter_context(Spool(tmp_path / "spool"))
+        spool = self.spool = self.stack.enter_context(Spool(more.get("spool", tmp_path / "spool")))
         assembler = Assembler(spool, more.get("limits", Limits()), more.get("wanted", lambda _: True))
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         sealer = more.get("sealer", Plain())

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from openmsi_core.errors import BadVersion
+from openmsi_core.errors import BadVersion, SpoolFull
 from openmsi_core.files.content import Content
 from openmsi_core.files.opened import OpenVersion, Span
 from openmsi_core.files.spool import Spool
@@ -137,7 +137,11 @@ class Assembler:
         return {run[0] for run in spans if run is not None}
 
     def take(self, record: Record, chunk: Chunk, now_ms: int = 0) -> Event | None:
-        """Add one record that came at ``now_ms``, our clock. Raises OSError when the spool cannot be written."""
+        """Add one record that came at ``now_ms``, our clock.
+
+        Raises SpoolFull: then it is as if the record had not come, and the same one may be taken later. Raises OSError
+        when the spool is broken.
+        """
         if chunk.file_id in self._ended:
             self.late += 1
             return None
@@ -146,12 +150,9 @@ class Assembler:
             if chunk.abort:  # its beginning is dealt with, or was never ours to read
                 self.late += 1
                 return None
-            opened = self._open[chunk.file_id] = OpenVersion(chunk.file_id)
-            self.facts += opened.facts
-        else:
-            self._open.move_to_end(chunk.file_id)
-        opened.last_ms = now_ms
-        return self._add(opened, record, chunk)
+            opened = OpenVersion(chunk.file_id)
+        self._make_room(len(chunk.payload))
+        return self._add(opened, record, chunk, now_ms)
 
     def drop(self, file_id: bytes, what: What, reason: str) -> Broken:
         """End a version that is open and free what it holds."""
@@ -197,26 +198,39 @@ class Assembler:
             count, spooled, facts = count - 1, spooled - opened.spooled, facts - opened.facts
         return going
 
-    def _add(self, opened: OpenVersion, record: Record, chunk: Chunk) -> Event | None:
-        memory, spooled, facts = opened.memory, opened.spooled, opened.facts
+    def _add(self, opened: OpenVersion, record: Record, chunk: Chunk, now_ms: int) -> Event | None:
+        is_new = opened.file_id not in self._open
+        memory, spooled, facts = opened.memory, opened.spooled, 0 if is_new else opened.facts
+        in_memory = min(self.limits.in_memory_file, self.limits.memory)
+        broken = ""
         try:
             if chunk.version and not self._wanted(chunk.version):
                 opened.ignore()
-            opened.add(record, chunk, self._spool, self.limits.in_memory_file)
+            opened.add(record, chunk, self._spool, in_memory)
         except BadVersion as error:
-            return self.drop(opened.file_id, What.CONTRADICTORY, str(error))
-        finally:
-            self.memory += opened.memory - memory
-            self.spooled += opened.spooled - spooled
-            self.facts += opened.facts - facts
-        self._note_memory(opened)
+            broken = str(error)
+        except SpoolFull:
+            if is_new:
+                opened.discard()
+            self._count(opened, memory, spooled, opened.facts)  # it may have been moved to the spool before
+            raise
+        self._open[opened.file_id] = opened
+        self._open.move_to_end(opened.file_id)
+        opened.last_ms = now_ms
+        self._count(opened, memory, spooled, facts)
+        if broken:
+            return self.drop(opened.file_id, What.CONTRADICTORY, broken)
         if chunk.abort:
             self._end(opened, keep=False)
             return Aborted(opened.file_id, opened.version, opened.span)
-        if opened.is_whole:
-            return self._complete(opened)
-        self._spill()
-        return None
+        return self._complete(opened) if opened.is_whole else None
+
+    def _count(self, opened: OpenVersion, memory: int, spooled: int, facts: int) -> None:
+        """Count what changed in ``opened`` since it held so much."""
+        self.memory += opened.memory - memory
+        self.spooled += opened.spooled - spooled
+        self.facts += opened.facts - facts
+        self._note_memory(opened)
 
     def _complete(self, opened: OpenVersion) -> Event:
         version, promised = opened.version, opened.promised
@@ -245,14 +259,13 @@ class Assembler:
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 
-    def _spill(self) -> None:
-        """Move the stalest versions from memory to disk until the memory limit holds."""
-        while self.memory > self.limits.memory and self._in_memory:
+    def _make_room(self, count: int) -> None:
+        """Move the stalest versions from memory to disk until ``count`` bytes more fit. Raises SpoolFull, OSError."""
+        while self.memory + count > self.limits.memory and self._in_memory:
             opened = self._open[next(iter(self._in_memory))]
-            self.memory -= opened.memory
+            held = opened.memory
             opened.spill(self._spool)
-            self.spooled += opened.spooled
-            self._note_memory(opened)
+            self._count(opened, held, 0, opened.facts)
 
     def _note_memory(self, opened: OpenVersion) -> None:
         """Keep the versions that hold memory in the order in which they were last touched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import locale
 import shutil
 import tempfile
@@ -12,9 +13,12 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import BinaryIO
 
+from openmsi_core.errors import RetryLater
 from openmsi_core.files.content import Content
 from openmsi_core.model import FileVersion, Position
 
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_PAUSE = 10.0  # seconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -106,19 +110,32 @@ class DataFile:
     def local_path(self) -> Path:
         """A real file with this content and the right suffix, for libraries that want a name.
 
-        It is removed after the call of the plugin; do not change it.
+        It is removed after the call of the plugin; do not change it. Raises RetryLater while the disk is full, which a
+        plugin lets pass, and OSError.
         """
         there = self.content.path()
         if there is not None and there.suffix.lower() == self.suffix:
             return there
         if not self._borrowed:
-            folder = Path(tempfile.mkdtemp(prefix="openmsi-", dir=self.workdir))
-            target = folder / f"file{self.suffix if self.suffix.isprintable() else ''}"
+            try:
+                self._borrowed.append(self._copy())
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                raise RetryLater(_PAUSE, f"there is no room for a copy of the file: {error.strerror}") from error
+        return self._borrowed[0]
+
+    def _copy(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="openmsi-", dir=self.workdir))
+        target = folder / f"file{self.suffix if self.suffix.isprintable() else ''}"
+        try:
             with self.open() as source, target.open("xb") as out:
                 while piece := source.read(1 << 20):
                     out.write(piece)
-            self._borrowed.append(target)
-        return self._borrowed[0]
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return target
 
     def save_to(self, path: Path) -> None:
         """Put the content at ``path``: a second name when it is spooled on that file system, else a copy.

@@ -69,19 +69,20 @@ class OpenVersion:
     def add(self, record: Record, chunk: Chunk, spool: Spool, in_memory: int) -> None:
         """Take one record; an equal duplicate changes nothing. ``in_memory``: bytes above which it is spooled.
 
-        Raises BadVersion, and OSError when the spool cannot be written.
+        Raises BadVersion; SpoolFull, as if the record had never come; OSError when the spool is broken.
         """
+        try:
+            is_new = not chunk.abort and not self._has(chunk)
+            if is_new:
+                self._check(chunk)
+        except BadVersion:
+            self.span.add(record.position)
+            raise
+        if is_new:
+            self._keep(chunk, spool, in_memory)  # what may find no room comes first
+            self._learn(chunk)
+            self._advance(chunk)
         self.span.add(record.position)
-        if chunk.abort or self._has(chunk):
-            return
-        self._check(chunk)
-        self._learn(chunk)
-        if not self._file and not self.ignored and self._is_large(chunk, in_memory):
-            self.spill(spool)
-        self._keep(chunk)
-        self._advance(chunk)
-        if not self._file and self.memory > in_memory:
-            self.spill(spool)
 
     def ignore(self) -> None:
         """Keep no bytes of it from now on, only count its records."""
@@ -101,12 +102,16 @@ class OpenVersion:
         return InMemory([self._pieces[number] for number in sorted(self._pieces)] or [b""])
 
     def spill(self, spool: Spool) -> None:
-        """Move what is in memory to a spool file. Raises OSError."""
+        """Move what is in memory to a spool file. Raises SpoolFull, OSError; then it is in memory still."""
         file = spool.new_file()
         chunk = self.version.chunk if self.version else 0
-        for number, payload in sorted(self._pieces.items()):
-            beyond = self._beyond.get(number)
-            file.write(beyond[1] if beyond else number * chunk, payload)
+        try:
+            for number, payload in sorted(self._pieces.items()):
+                beyond = self._beyond.get(number)
+                file.write(beyond[1] if beyond else number * chunk, payload)
+        except BaseException:
+            file.remove()
+            raise
         self._file = file
         self.spooled, self.memory = self.memory, 0
         self._pieces.clear()
@@ -118,8 +123,9 @@ class OpenVersion:
             self._file.remove()
 
     def _is_large(self, chunk: Chunk, in_memory: int) -> bool:
-        size = self.version.size if self.version else chunk.size
-        return size is not None and size > in_memory
+        version = chunk.version or self.version
+        size = version.size if version else chunk.size
+        return (size is not None and size > in_memory) or self.memory + len(chunk.payload) > in_memory
 
     def _has(self, chunk: Chunk) -> bool:
         """True for a record that came before. Raises BadVersion when it came with other content."""
@@ -166,9 +172,11 @@ class OpenVersion:
         if chunk.last:
             self.promised, self._end = chunk.sha256, chunk.sequence + 1
 
-    def _keep(self, chunk: Chunk) -> None:
+    def _keep(self, chunk: Chunk, spool: Spool, in_memory: int) -> None:
         if self.ignored:
             return
+        if not self._file and self._is_large(chunk, in_memory):
+            self.spill(spool)
         if self._file:
             self._file.write(chunk.offset, chunk.payload)
             self.spooled += len(chunk.payload)

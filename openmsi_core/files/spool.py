@@ -2,21 +2,35 @@
 
 One folder per process below the given root, ``spool-PID-RANDOM``, held by a lock beside it. At start only folders
 whose lock is free are removed: what is in them is still in Kafka.
+
+A disk that is full is no reason to end: what finds no room raises SpoolFull, and may be written again later.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from openmsi_core.errors import FolderError
+from openmsi_core.errors import FolderError, SpoolFull
 from openmsi_core.files.locks import FileLock, is_free
 
 _PREFIX = "spool-"
+_RESERVE_PART = 20  # one twentieth of the file system stays free, for everybody else on it
+_RESERVE_MOST = 10 * 1024**3  # bytes; a twentieth of a large server would be terabytes
+
+# The disk is in trouble, and may get out of it; anything else (a folder that was removed) needs a new start.
+_TROUBLE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "ESTALE", "ENOTCONN", "EMFILE", "ENFILE")
+    if hasattr(errno, name)
+}
 
 
 class Spool:
@@ -50,10 +64,11 @@ class Spool:
         self._lock.path.unlink(missing_ok=True)
 
     def new_file(self) -> SpoolFile:
-        """An empty file."""
+        """An empty file. Raises SpoolFull, and OSError for what waiting does not mend."""
         self._made += 1
         path = self.folder / f"{self._made:08d}"
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with _room_for(self.folder, 0):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         return SpoolFile(path)
 
 
@@ -66,8 +81,11 @@ class SpoolFile:
         self.path = path
 
     def write(self, offset: int, data: bytes) -> None:
-        """Put ``data`` at ``offset``. Raises OSError (ENOSPC, EIO)."""
-        with self.path.open("r+b", buffering=0) as file:
+        """Put ``data`` at ``offset``.
+
+        Raises SpoolFull, after which the same may be written again, and OSError for what waiting does not mend.
+        """
+        with _room_for(self.path.parent, len(data)), self.path.open("r+b", buffering=0) as file:
             file.seek(offset)
             view = memoryview(data)
             while view:
@@ -86,6 +104,20 @@ class SpoolFile:
     def remove(self) -> None:
         """Remove the file; nothing happens when it is gone."""
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _room_for(folder: Path, count: int) -> Iterator[None]:
+    """Inside, ``count`` bytes are written below ``folder``. Raises SpoolFull before or instead of it."""
+    try:
+        usage = shutil.disk_usage(folder)
+        if usage.free - count < min(usage.total // _RESERVE_PART, _RESERVE_MOST):
+            raise SpoolFull(f"the spool in {folder.parent} has no room: only {usage.free:,} bytes are free on its disk")
+        yield
+    except OSError as error:
+        if error.errno not in _TROUBLE:
+            raise
+        raise SpoolFull(f"the spool in {folder.parent} cannot be written: {error.strerror}") from error
 
 
 def remove_leftovers(root: Path) -> None:

@@ -12,6 +12,7 @@ from openmsi_core.receiving.jobs import Job, RunFacts
 from openmsi_core.receiving.results import results_of
 
 _MAX_TEXT = 4000
+_MAX_TRACEBACK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,14 @@ def attempt(runner: Runner, job: Job, run: RunFacts, policy: RetryPolicy, now: f
 
 
 def failure_of(error: BaseException, job: Job, policy: RetryPolicy, now: float) -> Outcome | Again:
-    """What an exception of the plugin does to its file."""
+    """What an exception of the plugin does to its file; whatever the exception itself does when it is looked at."""
+    try:
+        return _judged(error, job, policy, now)
+    except BaseException as worse:  # noqa: BLE001 - a plugin's own class may do anything
+        return _letter(What.FAILED, worse, job)
+
+
+def _judged(error: BaseException, job: Job, policy: RetryPolicy, now: float) -> Outcome | Again:
     if isinstance(error, Reject):
         return _letter(What.REJECTED, error, job)
     if isinstance(error, TooManyResults):
@@ -60,26 +68,33 @@ def failure_of(error: BaseException, job: Job, policy: RetryPolicy, now: float) 
         if now - job.waiting_since >= policy.retry_for:
             return _letter(What.RETRIES_EXHAUSTED, error, job)
         job.tries -= 1  # waiting for something outside is not a failed try
-        return Again(max(error.seconds, 0.1), _text(error))
+        return Again(max(error.seconds, 0.1), text_of(error))
     if job.tries <= len(policy.delays):
-        return Again(policy.delays[job.tries - 1], f"{type(error).__name__}: {_text(error)}")
+        return Again(policy.delays[job.tries - 1], f"{_name(error)}: {text_of(error)}")
     return _letter(What.FAILED, error, job)
 
 
-def _text(error: BaseException) -> str:
-    """What the exception says, at most 4,000 characters; one that cannot even say is named."""
+def text_of(error: BaseException) -> str:
+    """What the exception says, at most 4,000 characters that UTF-8 can carry; one that cannot even say is named."""
     try:
         said = str(error)
-    except Exception:  # noqa: BLE001 - a plugin's own class may fail here too
-        said = f"{type(error).__name__} (its text cannot be read)"
-    return (said or type(error).__name__)[:_MAX_TEXT]
+    except BaseException:  # noqa: BLE001 - a plugin's own class may fail here too
+        said = f"{_name(error)} (its text cannot be read)"
+    return (said or _name(error))[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _name(error: BaseException) -> str:
+    """The name of its class, which a metaclass may hide."""
+    return str(type.__dict__["__qualname__"].__get__(type(error)))
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception(error)
+    except BaseException:  # noqa: BLE001 - it cannot be told with its text
+        lines = [*traceback.format_tb(error.__traceback__), f"{_name(error)} (it cannot be shown)"]
+    return "".join(lines)[-_MAX_TRACEBACK:]
 
 
 def _letter(what: What, error: BaseException, job: Job) -> Outcome:
-    return Outcome(
-        what,
-        reason=_text(error),
-        error=type(error).__qualname__,
-        traceback="".join(traceback.format_exception(error)),
-        tries=job.tries,
-    )
+    return Outcome(what, reason=text_of(error), error=_name(error), traceback=_traceback(error), tries=job.tries)

@@ -1,18 +1,20 @@
 """What happens to a record between the poll and a whole file: open, decode, skip what is finished, assemble.
 
 Every record that is taken moves its partition's watermark; every version begins there at its first record and ends
-by exactly one `Arrived` or `Ended`.
+by exactly one `Arrived` or `Ended`. A record for which the spool has no room is not taken: it waits here, and nothing
+of it is known anywhere else, so it may come again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from openmsi_core.errors import BadRecord
+from openmsi_core.errors import BadRecord, SpoolFull
 from openmsi_core.files import wire
 from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignored, Whole
 from openmsi_core.files.opened import Span
@@ -59,6 +61,7 @@ class Intake:
         self.assembler = assembler
         self.parked: list[Parked] = []
         self.parked_bytes = 0
+        self.waiting: deque[tuple[Record, Assignment]] = deque()
         self._sealer = sealer
         self.counts = counts
         self._max_file_size = max_file_size
@@ -79,24 +82,51 @@ class Intake:
         self.assembler.forget_partitions(partitions)
         for parked in [each for each in self.parked if not each.assignment.alive]:
             self._unpark(parked)
+        self.waiting = deque(each for each in self.waiting if each[1].alive)
 
     def take(self, record: Record) -> Arrived | Ended | None:
-        """One record from the poll. Raises OSError when the spool cannot be written."""
+        """One record from the poll; while ``waiting`` has any, give none but those that were fetched already.
+
+        Raises OSError when the spool is broken; when it is full the record waits until `offer` finds room.
+        """
         self.counts.records += 1
         assignment = self._assigned.get(record.position.partition)
         if assignment is None:  # fetched before the partition was taken away: somebody else reads it now
             return None
-        assignment.watermark.took(record.position.offset)
-        return self._open(record, assignment)
+        if self.waiting:
+            self.waiting.append((record, assignment))
+            return None
+        try:
+            return self._take(record, assignment)
+        except SpoolFull as error:
+            log.warning("%s; reading stops, and goes on when there is room", error)
+            self.waiting.append((record, assignment))
+            return None
+
+    def offer(self) -> Iterator[Arrived | Ended]:
+        """Take the waiting records, in their order, as far as the spool has room now."""
+        while self.waiting:
+            try:
+                event = self._take(*self.waiting[0])
+            except SpoolFull:
+                return
+            self.waiting.popleft()
+            if not self.waiting:
+                log.info("the spool has room again; reading goes on")
+            if event is not None:
+                yield event
 
     def reopen(self) -> Iterator[Arrived | Ended]:
-        """Try the parked records again, in their order."""
+        """Try the parked records again, in their order, as far as the spool has room."""
         for parked in list(self.parked):
             opened = self._sealer.open_value(parked.record.position.topic, parked.record.value or b"")
             if isinstance(opened, NotYet):
                 continue
+            try:
+                result = self._opened(parked.record, parked.assignment, opened)
+            except SpoolFull:
+                return
             self._unpark(parked)
-            result = self._opened(parked.record, parked.assignment, opened)
             if parked.record.position.offset not in self.assembler.first_offsets(parked.assignment.partition):
                 self._finish_parked(parked, result)
             if result is not None:
@@ -154,6 +184,11 @@ class Intake:
         reason = "given up: so many files are open that no commit could say which, and the finished ones waited for it"
         return self._broken(self.assembler.drop(file_id, What.INCOMPLETE, reason))
 
+    def _take(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
+        event = self._open(record, assignment)
+        assignment.watermark.took(record.position.offset)
+        return event
+
     def _open(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
         offset = record.position.offset
         if record.value is None:
@@ -181,25 +216,19 @@ class Intake:
         if not is_open and (self.assembler.has_ended(chunk.file_id) or chunk.abort):
             self.counts.skipped += 1
             return None
-        span = self.assembler.span_of(chunk.file_id) if is_open else Span()
+        run = self.assembler.span_of(chunk.file_id).runs.get(assignment.partition) if is_open else None
         # What began here before this run and is not unfinished has ended, everywhere: what opened it again in another
         # partition is a late duplicate.
-        if assignment.partition not in span.runs and assignment.watermark.start.is_finished(offset):
+        if run is None and assignment.watermark.start.is_finished(offset):
             self.counts.skipped += 1
             return None
-        self._begin_earlier(assignment, offset, span)
         event = self.assembler.take(record, chunk, self.now_ms())
-        return None if event is None else self._event(event)
-
-    @staticmethod
-    def _begin_earlier(assignment: Assignment, offset: int, span: Span) -> None:
-        """The version begins, or goes on in another partition, or a record before its first one was parked till now."""
-        run = span.runs.get(assignment.partition)
-        if run is not None and offset > run[0]:
-            return
-        assignment.watermark.begin(offset)
-        if run is not None and offset < run[0]:
+        if run is None:  # it begins, or goes on in another partition
+            assignment.watermark.begin(offset)
+        elif offset < run[0]:  # a record before its first one was parked until now
+            assignment.watermark.begin(offset)
             assignment.watermark.finish(run[0])
+        return None if event is None else self._event(event)
 
     def _event(self, event: Event) -> Arrived | Ended:
         if isinstance(event, Broken):

@@ -41,6 +41,7 @@ class Outcomes:
         self._pace = pace
         self._clock = clock
         self._ended: list[Ended] = []
+        self._held = 0  # of them by the last checkpoint, because no commit could say that they are done
 
     def __len__(self) -> int:
         return len(self._ended)
@@ -64,7 +65,11 @@ class Outcomes:
             return True
         if not self._ended:
             return False
-        if len(self._ended) >= self._pace.files or self.bytes >= self._pace.results or since >= self._pace.longest:
+        if (
+            len(self._ended) - self._held >= self._pace.files
+            or self.bytes >= self._pace.results
+            or since >= self._pace.longest
+        ):
             return True
         return is_still and not self.only_held and now - self.moved >= self._pace.quiet
 
@@ -92,6 +97,7 @@ class Outcomes:
         planned = checkpoints.plan(going, assignments, self._run.topic_id)
         self.written = self._clock()
         self.only_held = bool(self._ended) and not planned.ended
+        self._held = len(planned.held)
         if not planned.ended and not self.must_anchor:
             return ()
         outgoing = (record for each in planned.ended for record in records_of(each, self._run, now))
@@ -136,6 +142,7 @@ class Outcomes:
 
     def _count(self, ended: Ended, sign: int) -> None:
         copied = len(ended.record.value or b"") if ended.record is not None else 0
+        copied += len(ended.outcome.reason) + len(ended.outcome.traceback)
         results = size_of(ended.outcome.results)
         is_spooled = isinstance(ended.outcome.results, SpooledResults)
         self.bytes += sign * (copied + (0 if is_spooled else results))

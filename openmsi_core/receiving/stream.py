@@ -123,7 +123,7 @@ class Stream:
     def run(self, source: RecordSource, store: OutcomeStore, until_caught_up: bool = False) -> int:
         """Work until `stopping` is set, or until the present end of the topic; how many versions are still open.
 
-        Raises BreakerOpen, BrokerError when the broker refuses us, OSError when the spool cannot be written.
+        Raises BreakerOpen, BrokerError when the broker refuses us, OSError when the spool is broken.
         """
         self._store = store
         with ExitStack() as stack:
@@ -137,15 +137,15 @@ class Stream:
                     )
             is_away = self._outcomes.failed  # a broker that is away would only hold up the end
             if not is_away:
-                self._settle(self._pace.stop_wait, set(self._partitions()))
+                self._settle(self._pace.stop_wait, {each.partition for each in self._intake.assignments()})
             self._outcomes.breaker.release()
             if not is_away:
                 self._write_all()
             if self._outcomes.breaker.is_open:
                 raise self._outcomes.breaker.error()
             self._intake.say_unfinished()
-            open_files = len(self._intake.assembler) + len(self._dispatch) + len(self._intake.parked)
-            return open_files + len(self._outcomes)
+            waiting = len(self._intake.parked) + len(self._intake.waiting) + len(self._outcomes)
+            return len(self._intake.assembler) + len(self._dispatch) + waiting
 
     def _must_stop(self) -> bool:
         return self.stopping.is_set() or self._outcomes.breaker.is_open
@@ -153,6 +153,8 @@ class Stream:
     def _turn(self, source: RecordSource) -> None:
         self._collect(0.0)
         self._dispatch.due(self._clock())
+        for event in self._intake.offer():
+            self._on(event)
         if self._has_room():
             self._resume(source)
             record = source.poll(self._patience())
@@ -193,7 +195,8 @@ class Stream:
 
     def _has_room(self) -> bool:
         return (
-            self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
+            not self._intake.waiting
+            and self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
             and self._dispatch.disk + self._outcomes.spooled < self._room.disk
             and len(self._dispatch) + len(self._outcomes) < self._room.files
         )
@@ -265,14 +268,13 @@ class Stream:
         if self._without_partitions is not None and not self._intake.assignments():
             return self._clock() - self._without_partitions >= self._pace.without_partitions
         is_written = not self._outcomes.must_anchor and (not self._outcomes or self._outcomes.only_held)
-        idle = not self._took and not len(self._dispatch) and is_written
+        idle = not self._took and not len(self._dispatch) and not self._intake.waiting and is_written
         return idle and self._is_at_end(source)
 
     def _is_cut_off(self) -> bool:
         """True when we have waited for the broker alone, and for too long."""
-        if len(self._dispatch) or (self._outcomes and not self._outcomes.failed):
-            return False
-        return self._clock() - max(self._moved, self._outcomes.moved) >= self._pace.silence
+        is_ours = len(self._dispatch) or self._intake.waiting or (self._outcomes and not self._outcomes.failed)
+        return not is_ours and self._clock() - max(self._moved, self._outcomes.moved) >= self._pace.silence
 
     def _settle(self, seconds: float, partitions: set[int]) -> None:
         """Let workers finish their files of ``partitions``; after a fifth of the time they begin no more."""
@@ -284,9 +286,6 @@ class Stream:
             self._collect(min(left, 0.1))
         self._collect(0.0)
 
-    def _partitions(self) -> list[int]:
-        return [assignment.partition for assignment in self._intake.assignments()]
-
     def _drop(self, partitions: Sequence[int]) -> None:
         self._intake.unassign(set(partitions))
         self._dispatch.drop_dead()
@@ -294,5 +293,5 @@ class Stream:
 
     def _drop_all(self) -> None:
         """The end: nothing that comes after it may commit."""
-        self._drop(self._partitions())
+        self._drop([each.partition for each in self._intake.assignments()])
         self._store = None

@@ -19,7 +19,7 @@ from typing import Self
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
 from openmsi_core.ports import Runner
-from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of
+from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of, text_of
 from openmsi_core.receiving.jobs import Job, RunFacts
 
 log = logging.getLogger(__name__)
@@ -45,12 +45,19 @@ class Workers:
 
     ``observe`` is told of each file that is dealt with, in the worker's thread. `answers` is what they have
     finished; it never blocks longer than asked. When a runner cannot be opened
-    `__enter__` raises what its plugin raised.
+    `__enter__` raises what its plugin raised; it waits until all are open, or ``stopping`` is set.
     """
 
     def __init__(
-        self, runners: Sequence[Runner], run: RunFacts, policy: RetryPolicy, observe: Observe = lambda *_: None
+        self,
+        runners: Sequence[Runner],
+        run: RunFacts,
+        policy: RetryPolicy,
+        observe: Observe = lambda *_: None,
+        *,
+        stopping: threading.Event | None = None,
     ) -> None:
+        self._stopping = stopping or threading.Event()
         self._observe = observe
         self._runners = runners
         self._run = run
@@ -68,7 +75,8 @@ class Workers:
             self._loops.append(loop)
             self._threads.append(thread)
         for loop in self._loops:
-            loop.opened.wait()
+            while not loop.opened.wait(0.1) and not self._stopping.is_set():
+                pass
         failed = next((loop.died for loop in self._loops if loop.died is not None), None)
         if failed is not None:
             self.stop(2.0)
@@ -207,7 +215,7 @@ class _WorkerLoop:
             if len(group) == 1:
                 self._answer(Answer(group[0][0], failure_of(error, group[0][0], self._policy, time.monotonic())))
                 return
-            log.warning("storing %d files together failed (%s); each is tried alone", len(group), error)
+            log.warning("storing %d files together failed (%s); each is tried alone", len(group), text_of(error))
             for job, _ in group:
                 job.tries -= 1
                 self._alone(job)

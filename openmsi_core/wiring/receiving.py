@@ -71,7 +71,7 @@ def run_plugin(
         runners = [runner_of(spool.folder) for _ in range(settings.workers)]
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
-        workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
+        workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
         counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
@@ -120,7 +120,7 @@ def stream_of(
         workers,
         first_offset=_first_offset(settings),
         pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
-        room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit),
+        room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit // 2),
         announce=told,
         stopping=stopping,
     )
@@ -142,8 +142,8 @@ def _store(
 
 
 def limits_of(settings: RunSettings) -> Limits:
-    """What assembling may cost."""
-    return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit)
+    """What assembling may cost: half of each limit; the other half is for whole files that wait for their plugin."""
+    return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit // 2)
 
 
 def facts_of(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:

@@ -8,6 +8,8 @@ acknowledged, so it comes again.
 from __future__ import annotations
 
 import ctypes
+import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from openmsi_core import DataFile
 
-from .names import OURS
+from .names import OURS, Rules
 from .tree import Place, Tree
 
 if TYPE_CHECKING:
@@ -44,7 +46,11 @@ _IN_ONE_PIECE = 1 << 20  # bytes
 
 
 class Staging:
-    """One sink's own folder. `open` makes it, `close` removes it and what is left in it. Raises OSError."""
+    """One sink's own folder. `open` makes it, `close` removes it and what is left in it. Raises OSError.
+
+    Set ``is_sync_trusted`` to False when a sync failed: the system may have thrown away what it could not write and
+    call the next sync of the same file a success, so spooled files get no second name any more but are written anew.
+    """
 
     def __init__(self, root: Path, tree: Tree) -> None:
         self._hidden = root / OURS
@@ -54,6 +60,7 @@ class Staging:
         self._mode = 0o644
         self._count = 0
         self.place: Place = Place(None, self._folder)
+        self.is_sync_trusted = True
 
     def open(self) -> None:
         """Remove what dead processes left, make the folder and take its lock."""
@@ -78,6 +85,15 @@ class Staging:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def is_there(self) -> bool:
+        """False when somebody removed our folder, or another one stands in its place. Raises OSError."""
+        try:
+            lock = (self._folder / _LOCK).stat()
+        except FileNotFoundError:
+            return False
+        held = os.fstat(self._descriptor)
+        return (lock.st_dev, lock.st_ino) == (held.st_dev, held.st_ino)
+
     def folds_case(self) -> bool:
         """True when names here that differ in case only are the same file."""
         return self.place.status(_LOCK.upper()) is not None
@@ -89,6 +105,8 @@ class Staging:
         try:
             if file.size <= _IN_ONE_PIECE:
                 self._write(name, file.read_bytes())
+            elif not self.is_sync_trusted:
+                self._write_anew(name, file)
             else:
                 file.save_to(self._folder / name)
                 os.chmod(self.place.at(name), self._mode, dir_fd=self.place.descriptor)
@@ -107,6 +125,16 @@ class Staging:
         """Remove a staged file."""
         with suppress(OSError):  # it lies in our own folder, which `close` or the next start removes
             self.place.remove(name)
+
+    def _write_anew(self, name: str, file: DataFile) -> None:
+        """Write a spooled file from what can be read of it, which must be what it was."""
+        digest = hashlib.sha256()
+        with os.fdopen(self.place.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as out, file.open() as source:
+            while piece := source.read(_IN_ONE_PIECE):
+                digest.update(piece)
+                out.write(piece)
+        if digest.hexdigest() != file.sha256:
+            raise OSError(errno.EIO, "the disk lost bytes of a spooled file")
 
     def _write(self, name: str, data: bytes) -> None:
         descriptor = self.place.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -202,3 +230,9 @@ def _find_syncfs() -> Callable[[int | None], int] | None:
         return None
     function.argtypes = [ctypes.c_int]
     return lambda descriptor: int(function(descriptor))
+
+
+def rules_of(root: Path, *, folds: bool) -> Rules:
+    """What names the file system of ``root`` can store."""
+    longest = os.pathconf(root, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    return Rules(windows=sys.platform == "win32", folds=folds, longest=longest if longest > 0 else 255)

@@ -79,23 +79,24 @@ class Tree:
         Raises OSError: ELOOP for a link on the way, ENOTDIR for a file.
         """
         key = tuple(names)
-        if not key:
-            return self.root
-        known = self._places.get(key)
-        if known is not None:
-            self._places.move_to_end(key)
-            return known
-        parent = self.folder(key[:-1])
+        depth = next((end for end in range(len(key), 0, -1) if key[:end] in self._places), 0)
+        place = self._places[key[:depth]] if depth else self.root
+        for end in range(1, depth + 1):  # what is on the way is let go of last
+            if key[:end] in self._places:
+                self._places.move_to_end(key[:end])
+        for end in range(depth + 1, len(key) + 1):
+            place = self._places[key[:end]] = self._made(place, key[:end])
+            while len(self._places) > _KEPT_OPEN:
+                self._let_go(self._places.popitem(last=False)[1])
+        return place
+
+    def _made(self, parent: Place, key: tuple[str, ...]) -> Place:
         name = self._own(parent, key[-1])
         if parent.status(name) is None:
             with suppress(FileExistsError):  # another worker was faster
                 os.mkdir(parent.at(name), dir_fd=parent.descriptor)
             self.made.add(key[:-1])
-        place = self._enter(parent, name)
-        self._places[key] = place
-        while len(self._places) > _KEPT_OPEN:
-            self._let_go(self._places.popitem(last=False)[1])
-        return place
+        return self._enter(parent, name)
 
     def forget(self) -> None:
         """Let go of every folder but the root: somebody may have moved or removed them meanwhile."""

@@ -27,7 +27,7 @@ _LARGE = 1_000_000
 _MEMORY = 256 * 1024 * 1024  # bytes; of the whole process, as it is promised
 _PLANNING = 2.0  # seconds, for one checkpoint
 # Due by time only: by count, a checkpoint would be planned at each turn while more than that many outcomes must wait.
-_PACE = Pace(housekeeping=0.0, files=1 << 30)
+_PACE = Pace(housekeeping=0.0)
 _WHOLE = hashlib.sha256(b"whole").digest()
 _CHUNK = bytes(wire.MIN_CHUNK)
 

@@ -15,7 +15,14 @@ from typing import Self
 class Command:
     """One running `openmsi ...`; its output goes to a file. Ended at the end of the ``with``."""
 
-    def __init__(self, folder: Path, *arguments: str, state: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        state: Path | None = None,
+        module: str = "openmsi_core",
+        **environment: str,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "output.txt"
         self.arguments = arguments
@@ -24,7 +31,7 @@ class Command:
         env |= {"OPENMSI_STATE": str(state), "HOME": str(folder), **environment}
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "openmsi_core", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

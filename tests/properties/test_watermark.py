@@ -253,3 +253,18 @@ def test_what_retention_removed_is_said_and_reading_goes_on_with_what_is_left(ca
 def test_metadata_that_cannot_be_used_is_said_once_and_changes_nothing_else(caplog) -> None:
     assert start_of(Claim(0, 5, "somebody else's", 0, 9), "id", 0) == Start(5, 5, frozenset())
     assert "metadata" in caplog.text
+
+
+def test_a_commit_before_all_was_read_again_forgets_nothing_that_was_finished() -> None:
+    """A successor that is stopped early must not make the next one handle finished versions once more."""
+    watermark = Watermark(0, Start(10, below=100, listed=frozenset({10, 50})))
+    for offset in range(10, 20):
+        watermark.took(offset)
+    watermark.begin(10)
+    for finishing in (frozenset(), frozenset({10})):
+        commit = watermark.commit("", finishing).commit
+        start = start_of(Claim(0, commit.offset, commit.metadata, 0, 200), "", 0)
+        assert start.offset == (20 if finishing else 10)
+        assert [offset for offset in range(start.offset, 100) if not start.is_finished(offset)] == (
+            [50] if finishing else [10, 50]
+        )

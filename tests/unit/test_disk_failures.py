@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from openmsi_core import DataFile, FolderError, RetryLater
+from openmsi_core.files.content import OnDisk
 from openmsi_core.testing.files import data_file
 from openmsi_plugins.disk import Disk, staging
 from openmsi_plugins.disk import tree as tree_module
@@ -100,6 +101,36 @@ def test_when_the_sync_fails_no_file_of_the_group_gets_its_name(
         assert tree(tmp_path) == {}
         store_all(sink)
     assert tree(tmp_path) == NEW
+
+
+def test_after_a_failed_sync_a_spooled_file_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel drops what it could not write, and the next sync of that file succeeds without it."""
+    data = os.urandom(2_000_000)
+
+    def spooled(name: str) -> DataFile:
+        (tmp_path / name).write_bytes(data)
+        file = data_file(tmp_path / name, name)
+        return DataFile(file.version, file.position, file.received, OnDisk(tmp_path / name, ours=True))
+
+    with opened(tmp_path / "root") as sink:
+        sink.write(spooled("before"))
+        sink.flush()
+        assert (tmp_path / "root/before").samefile(tmp_path / "before")
+        file = spooled("after")
+        sink.write(file)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", Failing(os.fsync, 1, errno.EIO))
+            with pytest.raises(RetryLater):
+                sink.flush()
+        with (tmp_path / "after").open("r+b") as lost:
+            lost.write(bytes(4096))
+        with pytest.raises(RetryLater, match="the disk lost bytes of a spooled file"):
+            sink.write(file)
+        (tmp_path / "after").write_bytes(data)
+        sink.write(file)
+        sink.flush()
+        assert not (tmp_path / "root/after").samefile(tmp_path / "after")
+    assert tree(tmp_path / "root") == {"before": data, "after": data}
 
 
 def test_a_large_group_is_synced_at_once_and_a_small_one_file_by_file(

@@ -9,17 +9,45 @@ from hypothesis import strategies as st
 from openmsi_plugins.disk.names import POSIX, WINDOWS, Rules, original, spelled_out, stored, with_digest
 
 FOLDS = Rules(folds=True)
-_odd = st.text(alphabet=list("%2E5openmsi.OPNCaux: \\~14é\udce9À^CON|\n"), min_size=1, max_size=14)
+ALL = [POSIX, FOLDS, WINDOWS]
+NARROW = [Rules(each.windows, each.folds, longest=40) for each in ALL]
+_odd = st.text(alphabet=list("%+2BE5openmsi.OPNCaux: \\~14é\udce9À^CON|\n"), min_size=1, max_size=14)
 parts = st.lists(_odd.filter(lambda part: part not in {".", ".."}), min_size=1, max_size=3)
 forbidden = set('<>:"/\\|?*') | {chr(code) for code in range(32)}
 
 
 @settings(max_examples=1000, deadline=None)
-@given(parts, st.sampled_from([POSIX, FOLDS, WINDOWS]))
+@given(parts, st.sampled_from(ALL))
 def test_every_name_can_be_read_back(path: list[str], rules: Rules) -> None:
     names = stored(path, rules)
     assert original(names, rules) == tuple(path)
     assert names[0].lower() != ".openmsi"
+
+
+long_parts = st.lists(
+    st.text(alphabet=list("%+2BE5.: aA~\\é\udce9€😀"), min_size=1, max_size=200), min_size=1, max_size=3
+).filter(lambda parts: not any(part in {".", ".."} for part in parts))
+
+
+@settings(max_examples=500, deadline=None)
+@given(long_parts, st.sampled_from([*ALL, *NARROW]))
+def test_names_that_are_too_long_are_cut_and_can_be_read_back(path: list[str], rules: Rules) -> None:
+    names = stored(path, rules)
+    assert original(names, rules) == tuple(path)
+    assert all(rules.fits(name) for name in names)
+    assert not {".", "..", ""} & set(names)
+
+
+def test_the_longest_name_of_the_wire_is_cut_where_each_character_is_escaped() -> None:
+    names = stored((":" * 255, "x%+", "y%%2B"), WINDOWS)
+    assert all(name.endswith("%+") for name in names[:3])
+    assert names[-2:] == ("x%%2B", "y%%252B")
+    assert original(names, WINDOWS) == (":" * 255, "x%+", "y%%2B")
+    assert stored((":" * 255, "x%+", "y%%2B"), POSIX) == (":" * 255, "x%%2B", "y%%252B")
+
+
+def test_a_name_with_digits_that_would_be_too_long_is_shortened() -> None:
+    assert with_digest("a" * 250 + ".txt", "1a2b3c4d") == "a" * 242 + ".1a2b3c4d.txt"
 
 
 @settings(max_examples=1000, deadline=None)

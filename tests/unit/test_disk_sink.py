@@ -188,14 +188,6 @@ def test_a_file_where_a_folder_should_be_is_rejected(tmp_path: Path, first: str,
     assert tree(tmp_path) == {first: b"first"}
 
 
-def test_a_name_that_is_too_long_for_the_file_system_is_rejected(tmp_path: Path) -> None:
-    with opened(tmp_path, on_conflict="keep-both") as sink:
-        sink.write(data_file(b"one", "x" * 255))
-        sink.flush()
-        with pytest.raises(Reject, match="its name is too long"):
-            sink.write(data_file(b"two", "x" * 255))
-
-
 def test_a_symbolic_link_on_the_way_is_not_followed(tmp_path: Path) -> None:
     outside, root = tmp_path / "outside", tmp_path / "root"
     outside.mkdir()
