@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,7 @@ from openmsi_core.cli.common import kafka_choices
 if TYPE_CHECKING:
     from openmsi_core.kafka.admin import Admin
     from openmsi_core.model import Record
+    from openmsi_core.wiring.standing import Standing
 
 
 @click.group()
@@ -89,14 +91,20 @@ def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
     Example: openmsi topics describe xrd-raw
     """
     from openmsi_core.kafka.admin import connected, faults
+    from openmsi_core.wiring.standing import standings
 
     admin = connected(kafka)
     facts = admin.facts(topic)
     problems = list(faults(facts, 512 * 1024))
-    groups = _groups(admin, topic, facts.ends)
+    found = standings(kafka, admin, facts)
     if as_json:
         partitions = {str(number): {"low": low, "high": high} for number, (low, high) in facts.ends.items()}
         answer = {"topic": topic, "id": facts.id, "partitions": partitions, "settings": dict(facts.settings)}
+        groups: dict[str, dict[str, object]] = {}
+        for one in found:
+            told: dict[str, object] = {"lag": one.lag, "committed": one.committed, "unfinished": one.unfinished}
+            told |= {"oldest": one.oldest or None, "since": _instant(one.since_ms)}
+            groups.setdefault(one.group, {})[str(one.partition)] = told
         click.echo(json.dumps(answer | {"problems": problems, "groups": groups}))
         return
     click.echo(f"{topic}  {len(facts.ends)} partitions  id {facts.id or '?'}")
@@ -104,8 +112,8 @@ def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
         click.echo(f"  partition {number}: offsets {low} to {high}")
     for key in ("cleanup.policy", "retention.ms", "max.message.bytes"):
         click.echo(f"  {key} = {facts.settings.get(key, '?')}")
-    for group, lag in groups.items():
-        click.echo(f"  group {group}: " + ", ".join(f"{number}: {count} behind" for number, count in lag.items()))
+    for one in found:
+        click.echo(f"  group {one.group} partition {one.partition}: {_said(one)}")
     for problem in problems:
         click.echo(f"  wrong: {problem}")
 
@@ -143,14 +151,18 @@ def _check_existing(admin: Admin, topic: str, partitions: int, chunk: int) -> No
         raise TopicError("; ".join(problems) + ".")
 
 
-def _groups(admin: Admin, topic: str, ends: dict[int, tuple[int, int]] | object) -> dict[str, dict[str, int]]:
-    highs = {number: high for number, (_, high) in ends.items()} if isinstance(ends, dict) else {}
-    return {
-        group: {
-            str(number): max(0, highs.get(number, offset) - offset) for number, (offset, _) in sorted(offsets.items())
-        }
-        for group, offsets in admin.groups(topic).items()
-    }
+def _said(one: Standing) -> str:
+    text = f"{one.lag:,} records behind"
+    if one.unfinished:
+        since = f" since {_instant(one.since_ms)}" if one.since_ms is not None else ""
+        text += f", {one.unfinished:,} files unfinished, the oldest {one.oldest}{since}"
+    return text
+
+
+def _instant(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _told(record: Record) -> object:

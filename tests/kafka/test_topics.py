@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from openmsi_core.kafka import admin
+from tests.fakes import values_of
 from tests.kafka.processes import openmsi
 
 pytestmark = pytest.mark.kafka
@@ -79,12 +80,30 @@ def test_a_topic_is_described_with_its_ends_and_who_has_read_how_far(kafka_broke
     (described,) = lines(topics("describe", name, "--json").stdout)
     assert sorted(end["high"] for end in described["partitions"].values()) == [0, 1]
     assert described["problems"] == []
-    assert set(described["groups"][name].values()) == {0}
+    assert {one["lag"] for one in described["groups"][name].values()} == {0}
     text = topics("describe", name).stdout
     assert "2 partitions" in text
     assert f"group {name}" in text
     (receipt,) = lines(topics("peek", f"{name}.receipts", "--json").stdout)
     assert (receipt["path"], receipt["outcome"]) == ("f", "done")
+
+
+def test_the_file_that_a_group_waits_for_longest_is_named(kafka_broker, topics, name, tmp_path) -> None:
+    from confluent_kafka import Producer
+
+    topics("create", name, "--partitions", "1")
+    producer = Producer({"bootstrap.servers": kafka_broker.bootstrap})
+    for value in (values_of("half", bytes(50_000))[0], *values_of("whole", b"1")):
+        producer.produce(name, value, b"k")
+        assert producer.flush(10) == 0
+    where = ["--topic", name, "--broker", kafka_broker.bootstrap]
+    done = openmsi("run", "file-info", *where, "--group", name, "--until-caught-up", folder=tmp_path)
+    assert done.returncode == 4
+    assert "not finished: half" in done.stderr
+    (described,) = lines(topics("describe", name, "--json").stdout)
+    told = described["groups"][name]["0"]
+    assert (told["lag"], told["unfinished"], told["oldest"]) == (0, 1, "half")
+    assert "1 files unfinished, the oldest half since 20" in topics("describe", name).stdout
 
 
 def test_records_that_are_nobodys_are_peeked_with_the_reason(kafka_broker, topics, name) -> None:
