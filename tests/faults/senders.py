@@ -26,6 +26,7 @@ class Files:
         self.last: dict[str, str] = {}
         self.ends: dict[int, int] = defaultdict(int)  # of each partition; only this producer writes there
         self.firsts: dict[str, tuple[int, int]] = {}  # of each version: partition and offset of its first record
+        self.garbage = 0  # records that are none of ours
         self._chance = trial.chance
         self._count = 0
         # per partition: the path and the records of each file on its way
