@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test kafka check format bench-quick wheel clean
+.PHONY: setup demo test kafka faults faults-quick check format bench-quick wheel clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml plugin_template/pyproject.toml
@@ -21,6 +21,15 @@ test: setup
 
 kafka: setup
 	$(BIN)/python -m pytest -m kafka tests/kafka
+
+faults-quick: setup
+	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.faults --mutations
+
+faults: setup
+	$(BIN)/python -m tests.faults --scale release --first 1
+	$(BIN)/python -m tests.faults --mutations
+	$(BIN)/python -m tests.faults.mixed --minutes 30
 
 check: setup
 	$(BIN)/ruff format --check .

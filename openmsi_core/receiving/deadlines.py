@@ -12,6 +12,7 @@ from openmsi_core.receiving.pace import Pace
 class Deadlines:
     """Looks at the open versions of a run now and then. The poll loop calls it.
 
+    A sealed record is given up when its key did not come within ``unreadable_after`` seconds of our reading it.
     A version without its first record is given up ``headless_after`` seconds after its last one. Any other is when
     it got no record for ``incomplete_after`` seconds, counted from the moment at which this process had caught up.
     """
@@ -28,6 +29,7 @@ class Deadlines:
         """What is over now."""
         now = intake.now_ms()
         yield from intake.behead(now - _ms(self._pace.headless_after))
+        yield from intake.unlock(now - _ms(self._pace.unreadable_after))
         if not is_caught_up:
             self._caught_up_at = None
             return

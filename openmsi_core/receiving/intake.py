@@ -39,11 +39,12 @@ class Arrived:
 
 @dataclass(slots=True)
 class Parked:
-    """A record whose key has not arrived."""
+    """A record whose key has not arrived; ``since_ms`` is when it was parked, our clock."""
 
     record: Record
     assignment: Assignment
     key_index: bytes
+    since_ms: int
 
 
 class Intake:
@@ -139,6 +140,16 @@ class Intake:
         if len(self.assembler) > _NAMED:
             log.info("not finished: %d more files", len(self.assembler) - _NAMED)
 
+    def unlock(self, before_ms: int) -> Iterator[Ended]:
+        """End the parked records that were parked before ``before_ms``, our clock: their keys never came."""
+        for parked in [each for each in self.parked if each.since_ms < before_ms]:
+            self._unpark(parked)
+            parked.assignment.watermark.finish(parked.record.position.offset)
+            reason = f"no key came for it: key index {parked.key_index.hex()[:64]}"
+            ended = self._bad(parked.record, parked.assignment, reason, What.UNREADABLE)
+            if ended is not None:
+                yield ended
+
     def expire(self, before_ms: int) -> Iterator[Ended]:
         """End the versions that got no record since ``before_ms``, and those beyond the limits."""
         for file_id in self.assembler.stale(before_ms):
@@ -197,7 +208,7 @@ class Intake:
         if isinstance(opened, NotYet):
             if not assignment.watermark.start.is_finished(offset):
                 assignment.watermark.begin(offset)
-            self.parked.append(Parked(record, assignment, opened.key_index))
+            self.parked.append(Parked(record, assignment, opened.key_index, self.now_ms()))
             self.parked_bytes += len(record.value)
             return None
         return self._opened(record, assignment, opened)

@@ -13,6 +13,7 @@ class Pace:
     bytes of ``results``. ``breaker``: so many dead
     letters in a row stop the run, and are withheld for ``breaker_patience`` before they are written; 0: never.
     ``headless_after``: a version whose first record did not come is given up so long after its last one.
+    ``unreadable_after``: a sealed record whose key did not come is given up.
     ``silence``: a run that should end gives up after so long without an answer of the broker.
     ``without_partitions``: a member that got none of the group's partitions has caught up then.
     """
@@ -25,6 +26,7 @@ class Pace:
     housekeeping: float = 1.0
     incomplete_after: float = 24 * 3600.0
     silence: float = 60.0
+    unreadable_after: float = 24 * 3600.0
     headless_after: float = 10.0
     revoke_wait: float = 5.0
     stop_wait: float = 3.0

@@ -41,7 +41,7 @@ def _faults(campaign: Campaign, faults: Sequence[Fault], asked: argparse.Namespa
     first = asked.first if asked.first is not None else random.randrange(1 << 30)
     print(f"first seed {first}; folder {asked.folder}", flush=True)
     for fault in faults:
-        count = asked.trials or (fault.release if asked.scale == "release" else fault.ci)
+        count = asked.trials or _trials(fault, asked.scale)
         seeds = [asked.seed] if asked.seed is not None else range(first, first + count)
         campaign.run(fault, seeds)
     text, is_good = table(faults, campaign.reports, whole=asked.seed is None and asked.trials is None)
@@ -49,10 +49,16 @@ def _faults(campaign: Campaign, faults: Sequence[Fault], asked: argparse.Namespa
     return 0 if is_good else 1
 
 
+def _trials(fault: Fault, scale: str) -> int:
+    if scale == "ci":
+        return fault.ci
+    return fault.release if scale == "release" or fault.whole else max(2, fault.release // 10)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.faults", description="Break things, check the promises.")
     parser.add_argument("--only", action="append", metavar="F1", help="only this fault; may be repeated")
-    parser.add_argument("--scale", choices=["ci", "release"], default="ci")
+    parser.add_argument("--scale", choices=["ci", "tenth", "release"], default="ci")
     parser.add_argument("--trials", type=int, help="so many trials of each fault instead")
     parser.add_argument("--seed", type=int, help="one trial again; its folder stays")
     parser.add_argument("--first", type=int, help="the first of the seeds; the same one goes on with a campaign")

@@ -85,6 +85,7 @@ FAULT = Fault(
     run,
     ci=12,
     release=300,
+    whole=True,
     needs_kafka=True,
     windows=(*WINDOWS, "random"),
     mutations=("metadata-is-dropped", "open-versions-are-forgotten", "outcomes-and-offsets-come-apart"),

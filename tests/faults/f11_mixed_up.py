@@ -193,6 +193,7 @@ FAULT = Fault(
     run,
     ci=200,
     release=10_000,
+    whole=True,
     windows=(
         *("whole", "dropped", "flipped", "wrong", "reordered", "duplicated", "duplicated-late", "scattered"),
         *("killed", "stopped", "revoked", "lost", "checkpoint-failed"),

@@ -159,6 +159,7 @@ FAULT = Fault(
     run,
     ci=_TRIALS,
     release=_TRIALS,
+    whole=True,
     windows=(*_PLATFORMS, "refused"),
     mutations=("names-are-not-escaped", "paths-are-not-checked"),
 )

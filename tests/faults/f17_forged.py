@@ -73,8 +73,9 @@ FAULT = Fault(
     "F17",
     "forged records",
     run,
-    ci=300,
-    release=100_000,
+    ci=400,
+    release=8_000,
+    whole=True,
     windows=(*KINDS, "memory-measured"),
     mutations=("digest-is-not-checked", "checksum-is-not-checked", "claims-are-believed"),
 )

@@ -137,7 +137,7 @@ FAULT = Fault(
     "F22",
     "stops under load",
     run,
-    ci=20,
+    ci=8,
     release=200,
     needs_kafka=True,
     windows=("SIGTERM", "SIGINT", "under-load", "while-starting", "two-members", "alone"),

@@ -57,6 +57,7 @@ FAULT = Fault(
     run,
     ci=2,
     release=20,
+    whole=True,
     windows=(*walk_disk.CALLS, "power-cut", *walk_stream.CALLS),
     mutations=(
         *("content-is-not-synced", "names-are-not-synced", "files-are-written-in-place"),

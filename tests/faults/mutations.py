@@ -379,6 +379,13 @@ def backlog_ages_files() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def keys_are_waited_for_for_ever() -> Iterator[None]:
+    """A sealed record whose key never comes never ends: P4."""
+    with patch.object(Intake, "unlock", lambda *_: iter(())):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
@@ -410,6 +417,7 @@ MUTATIONS: dict[str, Mutation] = {
     "paths-lose-their-order": paths_lose_their_order,
     "equal-content-is-stored-again": equal_content_is_stored_again,
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
+    "keys-are-waited-for-for-ever": keys_are_waited_for_for_ever,
     "cuts-are-not-told": cuts_are_not_told,
     "backlog-ages-files": backlog_ages_files,
 }

@@ -69,7 +69,7 @@ class Fault:
 
     ``ci`` and ``release`` say how many trials; ``windows`` are what must have been hit at least once over a whole
     campaign; ``mutations`` are the seeded defects (names of `mutations.MUTATIONS`) that its trials must catch.
-    ``serial`` trials are never run beside others.
+    ``serial`` trials are never run beside others; of one that is ``whole`` a tenth is no measure.
     """
 
     id: str
@@ -79,6 +79,7 @@ class Fault:
     release: int
     needs_kafka: bool = False
     serial: bool = False
+    whole: bool = False
     windows: tuple[str, ...] = ()
     mutations: tuple[str, ...] = ()
 
