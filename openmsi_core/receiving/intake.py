@@ -20,6 +20,7 @@ from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignor
 from openmsi_core.files.opened import Span
 from openmsi_core.model import Chunk, Outcome, Record, What
 from openmsi_core.ports import Never, NotYet, Sealer
+from openmsi_core.receiving.beginnings import why_headless
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended
 
 log = logging.getLogger(__name__)
@@ -162,24 +163,8 @@ class Intake:
         that: it was dealt with then, or was not asked for.
         """
         for file_id in self.assembler.headless(before_ms):
-            what, reason = self._headless(self.assembler.span_of(file_id))
+            what, reason = why_headless(self.assembler.span_of(file_id), self._assigned)
             yield self._broken(self.assembler.drop(file_id, what, reason))
-
-    def cut(self, assignment: Assignment, topic: str) -> Ended | None:
-        """The outcome of records that retention removed before they were read; None when there are none."""
-        start = assignment.watermark.start
-        if start.cut is None:
-            return None
-        first, last = start.cut
-        assignment.watermark.begin(first)
-        span = Span(topic, {assignment.partition: (first, last, 0)})
-        began = [offset for offset in sorted(start.listed) if offset <= last]
-        known = f"; files that were not finished began at {', '.join(map(str, began[:100]))}" if began else ""
-        reason = (
-            f"retention removed the offsets {first} to {last} before they were read{known}. Send again the files of "
-            "that time"
-        )
-        return Ended(Outcome(What.BEGINNING_LOST, reason=reason), ((assignment, first),), span)
 
     def shed(self) -> Iterator[Ended]:
         """End the stalest versions while the assembler is beyond its limits."""
@@ -256,14 +241,6 @@ class Intake:
     def _broken(self, event: Broken) -> Ended:
         outcome = Outcome(event.what, reason=event.reason)
         return Ended(outcome, self._offsets(event.span), event.span, event.version, event.file_id)
-
-    def _headless(self, span: Span) -> tuple[What, str]:
-        where = [(self._assigned[partition], run[0]) for partition, run in span.runs.items()]
-        if any(assignment.watermark.start.cut for assignment, _ in where):
-            return What.BEGINNING_LOST, "retention removed its first records before they were read"
-        if any(assignment.watermark.start.offset > 0 and first < assignment.high for assignment, first in where):
-            return What.HEADLESS, "its first record lies before the offset at which this run began"
-        return What.INCOMPLETE, "its first record never came"
 
     def _bad(self, record: Record, assignment: Assignment, reason: str, what: What = What.BAD_RECORD) -> Ended | None:
         offset = record.position.offset

@@ -26,6 +26,7 @@ from openmsi_core.files.content import InMemory
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Claim, Record
 from openmsi_core.ports import OutcomeStore, RecordSource
+from openmsi_core.receiving.beginnings import cut_of
 from openmsi_core.receiving.deadlines import Deadlines
 from openmsi_core.receiving.dispatch import Dispatch
 from openmsi_core.receiving.intake import Arrived, Intake
@@ -93,7 +94,7 @@ class Stream:
             starts[claim.partition] = start.offset
             if claim.is_new:
                 log.warning("partition %d was added: versions of a path may lie on two partitions now", claim.partition)
-            if cut := self._intake.cut(assignment, self.run_facts.topic):
+            if cut := cut_of(assignment, self.run_facts.topic):
                 self._outcomes.add(cut)
             if claim.committed is None:
                 self._outcomes.must_anchor = True

@@ -35,13 +35,15 @@ _SWEPT = 1024  # so many offsets of versions that are dealt with may always stay
 class Start:
     """Where reading of a partition begins, and which versions of it are finished already.
 
-    ``cut``: the first and the last offset that retention removed before they were read.
+    ``cut``: the first and the last offset that retention removed before they were read. ``is_asked``: the run was told
+    to begin in the middle of the log.
     """
 
     offset: int
     below: int
     listed: frozenset[int]
     cut: tuple[int, int] | None = None
+    is_asked: bool = False
 
     def is_finished(self, offset: int) -> bool:
         """True when a version that began at ``offset`` was finished before this start."""
@@ -57,7 +59,7 @@ def start_of(claim: Claim, topic_id: str, default: int) -> Start:
     known to be finished. Each of these is said.
     """
     if claim.committed is None:
-        return Start(default, default, frozenset())
+        return Start(default, default, frozenset(), is_asked=default > claim.low)
     known = unfinished.decode(claim.metadata)
     has_ids = known is not None and bool(topic_id) and bool(known.topic_id)
     if known is not None and has_ids and known.topic_id != topic_id:

@@ -22,6 +22,7 @@ from openmsi_core.files.opened import OpenVersion
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Commit, Outcome, Outgoing, What
 from openmsi_core.receiving import attempts, checkpoint, envelopes, unfinished, workers
+from openmsi_core.receiving import stream as streams
 from openmsi_core.receiving.attempts import Again
 from openmsi_core.receiving.dispatch import Dispatch
 from openmsi_core.receiving.intake import Intake
@@ -360,7 +361,7 @@ def outcomes_and_offsets_come_apart() -> Iterator[None]:
 @contextmanager
 def cuts_are_not_told() -> Iterator[None]:
     """What retention removed before it was read is passed in silence: P4."""
-    with patch.object(Intake, "cut", lambda *_: None):
+    with patch.object(streams, "cut_of", lambda *_: None):
         yield
 
 
