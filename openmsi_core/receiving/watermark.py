@@ -188,7 +188,7 @@ class Watermark:
             some = some[: len(some) // 4]
 
     def _plan(self, listed: list[int], below: int, text: str, held: frozenset[int]) -> Plan:
-        low = min(listed[0], self.next_offset) if listed else self.next_offset
+        low = min(listed[0] if listed else below, self.next_offset)  # not even one may fit: then the first is H
         return Plan(Commit(self.partition, low, text), held, below)
 
     def _still_open(self, finishing: frozenset[int]) -> Iterator[int]:

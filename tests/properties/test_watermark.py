@@ -184,6 +184,16 @@ def test_a_checkpoint_of_a_million_open_versions_takes_no_longer_than_one_of_a_f
             assert sum(packed) < 20_000
 
 
+def test_a_commit_never_passes_what_is_open_even_when_not_one_offset_fits(monkeypatch) -> None:
+    monkeypatch.setattr("openmsi_core.receiving.watermark.MAX_METADATA", 1)
+    mark = Watermark(0, Start(0, 0, frozenset()))
+    for offset in (3, 7, 9):
+        mark.begin(offset)
+        mark.took(offset)
+    plan = mark.commit("a topic id that is long", frozenset({7}))
+    assert (plan.commit.offset, plan.below, plan.held) == (3, 3, frozenset({7}))
+
+
 def test_the_metadata_of_a_topic_that_was_made_anew_says_nothing() -> None:
     mark = Watermark(0, Start(0, 0, frozenset()))
     mark.begin(0)
