@@ -9,7 +9,7 @@ from openmsi_core.errors import BreakerOpen
 from openmsi_core.model import What
 from openmsi_core.receiving.jobs import Ended
 
-_COUNTED = frozenset({What.REJECTED, What.FAILED, What.RETRIES_EXHAUSTED})
+_COUNTED = frozenset({What.REJECTED, What.FAILED, What.RETRIES_EXHAUSTED, What.TOO_MANY_RESULTS})
 
 
 class Breaker:

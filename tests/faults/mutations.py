@@ -366,21 +366,6 @@ def cuts_are_not_told() -> Iterator[None]:
 
 
 @contextmanager
-def backlog_ages_files() -> Iterator[None]:
-    """A file is given up by the clock alone, also while its other records wait in the topic: P4."""
-    keep_house = Stream._keep_house
-
-    def kept(stream: Any, source: Any) -> None:
-        keep_house(stream, source)
-        moment = stream._now().timestamp() - stream._pace.incomplete_after
-        for ended in list(stream._intake.expire(int(moment * 1000))):
-            stream._outcomes.add(ended)
-
-    with patch.object(Stream, "_keep_house", kept):
-        yield
-
-
-@contextmanager
 def keys_are_waited_for_for_ever() -> Iterator[None]:
     """A sealed record whose key never comes never ends: P4."""
     with patch.object(Intake, "unlock", lambda *_: iter(())):
@@ -420,7 +405,6 @@ MUTATIONS: dict[str, Mutation] = {
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
     "keys-are-waited-for-for-ever": keys_are_waited_for_for_ever,
     "cuts-are-not-told": cuts_are_not_told,
-    "backlog-ages-files": backlog_ages_files,
 }
 
 
