@@ -82,7 +82,9 @@ class Outcomes:
 
     def drop_dead(self) -> None:
         """Let go of outcomes whose partition was taken away."""
-        self._leave([each for each in self._ended if not each.is_alive])
+        dead = [each for each in self._ended if not each.is_alive]
+        self.breaker.dropped(dead)
+        self._leave(dead)
 
     def write(self, store: OutcomeStore, assignments: Sequence[Assignment], now: datetime) -> tuple[Ended, ...]:
         """One checkpoint of everything that a commit can record; the outcomes that are durable now.
