@@ -81,9 +81,9 @@ class OutcomeStore(Protocol):
     def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
         """Results, receipts and dead letters, then the commits; blocks until all are acknowledged.
 
-        ``outgoing`` is read once; ``size`` is about how many bytes it has. Raises BrokerError, and NotDelivered with
-        the record that was refused for good; after either nothing may be taken as written, and the same may be written
-        again.
+        ``outgoing`` may be gone through twice; ``size`` is about how many bytes it has. Raises BrokerError, and
+        NotDelivered with the record that was refused for good; after either nothing may be taken as written, and the
+        same may be written again.
         """
         ...
 

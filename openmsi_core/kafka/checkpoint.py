@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -16,6 +17,8 @@ from openmsi_core.kafka.nogroup import Membership
 from openmsi_core.kafka.patience import Patience, never
 from openmsi_core.kafka.producer import end
 from openmsi_core.model import Commit, Outgoing
+
+_log = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 60.0
 
@@ -35,6 +38,7 @@ class AtLeastOnce:
         self._watch = ClientWatch(options)
         self._producer: Producer | None = None
         self._is_open = False
+        self._batches = Batches()
 
     def __enter__(self) -> Self:
         self._is_open = True
@@ -50,9 +54,15 @@ class AtLeastOnce:
     def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:  # noqa: ARG002
         """Produce, wait for every acknowledgement, commit; blocks for up to 60 s, 2 s when we are stopping.
 
+        When the broker refuses a record, everything is written once more, each record alone: see `Batches`.
         Raises BrokerError (also when a rebalance came before the commit: what is still ours is written again),
         TopicError, RightMissing, NotDelivered.
         """
+        self._batches.write(lambda: self._write(outgoing), self._discard)
+        if not self._consumer.commit(commits):
+            raise BrokerError("a rebalance came before a commit: what is still ours is written again")
+
+    def _write(self, outgoing: Iterable[Outgoing]) -> None:
         producer, patience = self._ready(), Patience(_WRITE_SECONDS, self._is_stopping)
         acknowledged = Acknowledged(self._options)
         try:
@@ -62,8 +72,6 @@ class AtLeastOnce:
         except BaseException:
             self._discard()  # else what is queued would be sent beside the same outcomes of the next try
             raise
-        if not self._consumer.commit(commits):
-            raise BrokerError("a rebalance came before a commit: what is still ours is written again")
 
     def _wait(self, producer: Producer, patience: Patience) -> None:
         while len(producer):
@@ -80,7 +88,8 @@ class AtLeastOnce:
             raise RuntimeError("AtLeastOnce is used outside its `with`")
         if self._producer is None:
             self._watch = ClientWatch(self._options)
-            self._producer = made(Producer, self._watch.configured(config.outcome_producer(self._options)))
+            settings = config.outcome_producer(self._options, is_alone=self._batches.are_off)
+            self._producer = made(Producer, self._watch.configured(settings))
             self._watch.connected = True  # the consumer beside it has reached the broker
         return self._producer
 
@@ -88,6 +97,32 @@ class AtLeastOnce:
         producer, self._producer = self._producer, None
         if producer is not None:
             end(producer)
+
+
+class Batches:
+    """Whether records go to the broker in batches, or each alone.
+
+    A broker refuses a batch that is larger than its topic takes records, though each record in it would fit, and
+    librdkafka then calls each of them too large. So what is refused is written again without batches, and only a
+    record that is refused alone is refused. Where that helped, there are no more batches: it would happen again.
+    """
+
+    def __init__(self) -> None:
+        self.are_off = False
+
+    def write(self, write: Callable[[], None], discard: Callable[[], None]) -> None:
+        """Call ``write``; once more, after ``discard``, when a batch may be what was refused. Raises what it raises."""
+        while True:
+            try:
+                write()
+            except NotDelivered as error:
+                discard()
+                self.are_off = not self.are_off
+                if not self.are_off:
+                    raise
+                _log.info("%s That may be for the others in its batch: now each record is sent alone", error)
+            else:
+                return
 
 
 class Acknowledged:
@@ -106,6 +141,11 @@ class Acknowledged:
         """Raise the first failure that the broker reported."""
         if self._failures:
             raise self._failures[0]
+
+    @property
+    def refusal(self) -> NotDelivered | None:
+        """The first record that the broker refused for good; None when there is none."""
+        return next((each for each in self._failures if isinstance(each, NotDelivered)), None)
 
     def _produce(self, producer: Producer, each: Outgoing, patience: Patience) -> None:
         while True:

@@ -144,22 +144,27 @@ def upload_producer(options: Options, *, chunk: int) -> ClientSettings:
     )
 
 
-def outcome_producer(options: Options) -> ClientSettings:
+def outcome_producer(options: Options, *, is_alone: bool = False) -> ClientSettings:
     """For results, receipts and dead letters without transactions; what is not acknowledged in 60 s fails.
 
-    Raises SettingsError.
+    ``is_alone``: each record is a batch of its own. Raises SettingsError.
     """
     user = checked(options)
     user.pop("message.timeout.ms", None)  # the user's value is about sending files, which may wait for days
     return _merged(
-        _outcome_defaults(), user, {"enable.idempotence": True, "acks": "all", "message.timeout.ms": OUTCOME_TIMEOUT_MS}
+        _outcome_defaults(),
+        user,
+        {"enable.idempotence": True, "acks": "all", "message.timeout.ms": OUTCOME_TIMEOUT_MS, **_batches(is_alone)},
     )
 
 
-def checkpoint_producer(options: Options, transactional_id: str, *, is_large: bool = False) -> ClientSettings:
+def checkpoint_producer(
+    options: Options, transactional_id: str, *, is_large: bool = False, is_alone: bool = False
+) -> ClientSettings:
     """For results, receipts, dead letters and offsets in one transaction. Raises SettingsError.
 
-    ``is_large``: for one with more results than the usual timeout is made for.
+    ``is_large``: for one with more results than the usual timeout is made for; ``is_alone``: each record is a batch of
+    its own.
     """
     user = checked(options)
     if is_large:
@@ -171,7 +176,7 @@ def checkpoint_producer(options: Options, transactional_id: str, *, is_large: bo
     return _merged(
         _outcome_defaults() | {"transaction.timeout.ms": TRANSACTION_TIMEOUT_MS},
         user,
-        {"enable.idempotence": True, "acks": "all", "transactional.id": transactional_id},
+        {"enable.idempotence": True, "acks": "all", "transactional.id": transactional_id, **_batches(is_alone)},
     )
 
 
@@ -215,6 +220,10 @@ def reader(options: Options) -> ClientSettings:
 def admin(options: Options) -> ClientSettings:
     """For creating topics and asking for their settings. Raises SettingsError."""
     return {**checked(options), **_NO_NEW_TOPICS}
+
+
+def _batches(is_alone: bool) -> ClientSettings:
+    return {"batch.num.messages": 1} if is_alone else {}
 
 
 def _outcome_defaults() -> ClientSettings:

@@ -13,6 +13,7 @@ from openmsi_core.errors import BrokerError
 from openmsi_core.kafka import config
 from openmsi_core.kafka.claims import Claims
 from openmsi_core.kafka.errors import CONNECT_SECONDS, ClientWatch, guarded, made, translated, unreachable
+from openmsi_core.kafka.identity import Identity
 from openmsi_core.kafka.patience import Errand, Patience, never
 from openmsi_core.kafka.producer import partitions_of
 from openmsi_core.model import Commit, Position, Record
@@ -46,7 +47,8 @@ class TopicConsumer:
     On assignment the commits are read with their metadata, which the assignment itself does not carry. While the
     transaction of a killed member is open that waits for up to 60 s, or until ``is_stopping`` says yes. ``since_ms``
     (epoch milliseconds) makes each claim say where that moment lies. Where the broker refuses an offset, because
-    retention was faster or the topic was made anew, the partition is assigned once more and the claim says so.
+    retention was faster or the topic was made anew, the partition is assigned once more and the claim says so. With a
+    ``topic_id`` BrokerError is raised once the topic is another: at each assignment, and within some ten seconds.
     Raises SettingsError, TopicError, BrokerError.
     """
 
@@ -59,8 +61,10 @@ class TopicConsumer:
         *,
         connect: float = CONNECT_SECONDS,
         since_ms: int | None = None,
+        topic_id: str = "",
         is_stopping: Callable[[], bool] = never,
     ) -> None:
+        self._identity = Identity(options, topic, topic_id)
         self._is_stopping = is_stopping
         self._options = options
         self._topic = topic
@@ -95,6 +99,7 @@ class TopicConsumer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         consumer, self._consumer = self.client, None
+        self._identity.close()
         if self._errand.is_stuck:
             return  # closing would wait for it as well; the group forgets this member after its session timeout
         consumer.close()
@@ -127,6 +132,7 @@ class TopicConsumer:
             failure, self._failure = self._failure, None
             raise failure
         self._watch.raise_if_refused()
+        self._identity.glance()
         if message is None:
             return None
         error = message.error()
@@ -235,6 +241,7 @@ class TopicConsumer:
         self, consumer: Consumer, partitions: list[int], *, is_refused: bool = False
     ) -> list[TopicPartition] | None:
         """Where the listener begins these partitions; None when we are stopping."""
+        self._identity.look()
         claims = self._claims(consumer).of(partitions, is_refused=is_refused)
         if claims is None:
             return None

@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
-from openmsi_core.kafka.checkpoint import Acknowledged
+from openmsi_core.kafka.checkpoint import Acknowledged, Batches
 from openmsi_core.kafka.errors import (
     CONNECT_SECONDS,
     ClientWatch,
@@ -62,6 +62,7 @@ class Transactional:
         self._is_open = False
         self._is_large = False
         self._errand = Errand()
+        self._batches = Batches()
 
     def __enter__(self) -> Self:
         self._is_open = True
@@ -78,8 +79,12 @@ class Transactional:
         """Everything in one transaction; blocks until its end is known.
 
         Above 64 MiB it may take a minute, and so may the broker to give it up after a kill. Raises BrokerError
-        (nothing was written; write the same again), TopicError, RightMissing, NotDelivered.
+        (nothing was written; write the same again), TopicError, RightMissing, NotDelivered. When the broker refuses a
+        record, everything is written once more, each record alone: see `Batches`.
         """
+        self._batches.write(lambda: self._write(outgoing, commits, size), self._discard)
+
+    def _write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], size: int) -> None:
         is_large = size > _LARGE_BYTES
         if is_large is not self._is_large:
             self._discard()
@@ -93,7 +98,9 @@ class Transactional:
             self._again(producer.flush, patience)
             acknowledged.raise_if_failed()
         except KafkaException as error:
-            raise self._given_up(producer, error.args[0]) from error
+            undone = self._given_up(producer, error.args[0])
+            # a refused record breaks the transaction, and the next call finds only that
+            raise acknowledged.refusal or undone from error
         except BrokerUnreachable:
             self._producer = None  # nobody is there to abort it; the broker does that after its timeout
             raise
@@ -172,7 +179,8 @@ class Transactional:
         if self._producer is None:
             self._watch = ClientWatch(self._options)
             name = _PREFIX + uuid.uuid4().hex
-            settings = config.checkpoint_producer(self._options, name, is_large=self._is_large)
+            is_alone = self._batches.are_off
+            settings = config.checkpoint_producer(self._options, name, is_large=self._is_large, is_alone=is_alone)
             producer = made(Producer, self._watch.configured(settings))
             metadata(producer, self._watch, None, min(CONNECT_SECONDS, patience.left))
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from threading import Event
 
 from openmsi_core.errors import NotWhole
@@ -17,7 +16,7 @@ from openmsi_core.ports import OutcomeStore, RecordReader, Sealer
 from openmsi_core.receiving.attempts import Again
 from openmsi_core.receiving.jobs import Ended, Job, RunFacts
 from openmsi_core.receiving.letters import Letter, resolved
-from openmsi_core.receiving.outcomes import records_of, release
+from openmsi_core.receiving.outcomes import Outgoings, release
 from openmsi_core.receiving.results import size_of
 from openmsi_core.receiving.survey import Newest, Survey, chunk_of
 from openmsi_core.receiving.workers import Workers
@@ -100,8 +99,7 @@ class Retry:
         now = self._now()
         last = resolved(letter, whole.version, outcome, self._run, now)
         try:
-            outgoing = chain(records_of(ended, self._run, now), [last])
-            self._store.write(outgoing, (), size=size_of(outcome.results))
+            self._store.write(Outgoings((ended,), self._run, now, (last,)), (), size=size_of(outcome.results))
         finally:
             release(ended)
         return outcome

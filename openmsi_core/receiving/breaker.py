@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from openmsi_core.errors import BreakerOpen
 from openmsi_core.model import What
@@ -39,6 +39,15 @@ class Breaker:
             self._row += 1
             self._withheld.append((self._clock(), ended))
             self._is_open = self._is_open or self._row >= self._limit
+
+    def dropped(self, ended: Sequence[Ended]) -> None:
+        """These were never written, because their partition was taken away: whoever has it now comes to them again."""
+        if self._is_open:
+            return
+        gone = {id(each) for each in ended}
+        left = [each for each in self._withheld if id(each[1]) not in gone]
+        self._row -= len(self._withheld) - len(left)
+        self._withheld = deque(left)
 
     @property
     def is_open(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from openmsi_core.model import Outcome
 from openmsi_core.receiving.attempts import Again
 from openmsi_core.receiving.jobs import Ended, Job
+from openmsi_core.receiving.results import let_go
 from openmsi_core.receiving.workers import Answer
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,10 @@ class Dispatch:
             self._wait(job, now + answer.answer.seconds)
             return None
         self._leave(job)
-        if not isinstance(answer.answer, Outcome) or not job.is_alive:
+        if not isinstance(answer.answer, Outcome):
+            return None
+        if not job.is_alive:  # whoever has its partition now makes its results anew
+            let_go(answer.answer.results)
             return None
         offsets = tuple((assignment, job.span.runs[assignment.partition][0]) for assignment in job.assignments)
         return Ended(answer.answer, offsets, job.span, job.file.version, job.file.version.id)

@@ -14,7 +14,7 @@ from openmsi_core.receiving.breaker import Breaker
 from openmsi_core.receiving.envelopes import notices_of
 from openmsi_core.receiving.jobs import Assignment, Ended, RunFacts
 from openmsi_core.receiving.pace import Pace
-from openmsi_core.receiving.results import SpooledResults, size_of
+from openmsi_core.receiving.results import SpooledResults, let_go, size_of
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,9 @@ class Outcomes:
 
     def drop_dead(self) -> None:
         """Let go of outcomes whose partition was taken away."""
-        self._leave([each for each in self._ended if not each.is_alive])
+        dead = [each for each in self._ended if not each.is_alive]
+        self.breaker.dropped(dead)
+        self._leave(dead)
 
     def write(self, store: OutcomeStore, assignments: Sequence[Assignment], now: datetime) -> tuple[Ended, ...]:
         """One checkpoint of everything that a commit can record; the outcomes that are durable now.
@@ -100,7 +102,7 @@ class Outcomes:
         self._held = len(planned.held)
         if not planned.ended and not self.must_anchor:
             return ()
-        outgoing = (record for each in planned.ended for record in records_of(each, self._run, now))
+        outgoing = Outgoings(planned.ended, self._run, now)
         try:
             store.write(outgoing, planned.commits, size=size)
         except (BrokerRefused, RightMissing):
@@ -149,6 +151,24 @@ class Outcomes:
         self.spooled += sign * (results if is_spooled else 0)
 
 
+class Outgoings:
+    """Everything that outcomes publish, then ``last``; made while it is gone through, as often as it is.
+
+    Going through it raises OSError when spooled results cannot be read.
+    """
+
+    def __init__(self, ended: Sequence[Ended], run: RunFacts, now: datetime, last: Sequence[Outgoing] = ()) -> None:
+        self._ended = ended
+        self._run = run
+        self._now = now
+        self._last = last
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        for each in self._ended:
+            yield from records_of(each, self._run, self._now)
+        yield from self._last
+
+
 def records_of(ended: Ended, run: RunFacts, now: datetime) -> Iterator[Outgoing]:
     """Everything that one outcome publishes. Raises OSError when spooled results cannot be read."""
     yield from ended.outcome.results
@@ -157,8 +177,7 @@ def records_of(ended: Ended, run: RunFacts, now: datetime) -> Iterator[Outgoing]
 
 def release(ended: Ended) -> None:
     """Let go of what an outcome holds on disk."""
-    if isinstance(ended.outcome.results, SpooledResults):
-        ended.outcome.results.release()
+    let_go(ended.outcome.results)
 
 
 def _fitting(ended: Sequence[Ended]) -> tuple[list[Ended], int]:

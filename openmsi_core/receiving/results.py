@@ -70,6 +70,12 @@ def size_of(results: Collection[Outgoing]) -> int:
     return results.size if isinstance(results, SpooledResults) else sum(len(each.value) for each in results)
 
 
+def let_go(results: Collection[Outgoing]) -> None:
+    """Remove what results hold on disk."""
+    if isinstance(results, SpooledResults):
+        results.release()
+
+
 def _encoded(version: FileVersion, span: Span, one: Result, number: int, run: RunFacts) -> Outgoing:
     value = one.value
     if not run.bare:

@@ -55,8 +55,8 @@ def start_of(claim: Claim, topic_id: str, default: int) -> Start:
 
     A topic that was deleted and made anew is read from its beginning, and so is one that ends before the commit when
     nothing tells that it is the same one still. Where retention removed records above the commit, reading goes on at
-    the first that is left. Metadata that cannot be read says nothing: then nothing above the committed offset is
-    known to be finished. Each of these is said.
+    the first that is left. One that ends below H has lost its tail: what comes in its place is new. Metadata that
+    cannot be read says nothing: then nothing above the committed offset is known to be finished. Each of these is said.
     """
     if claim.committed is None:
         return Start(default, default, frozenset(), is_asked=default > claim.low)
@@ -70,7 +70,7 @@ def start_of(claim: Claim, topic_id: str, default: int) -> Start:
     cut = (claim.committed, claim.low - 1) if claim.committed < claim.low else None
     offset = max(claim.committed, claim.low)
     if known is not None:
-        return Start(offset, max(known.below, offset), frozenset(known.offsets), cut)
+        return Start(offset, max(_within(claim, known.below), offset), frozenset(known.offsets), cut)
     if claim.metadata:
         log.warning(
             "partition %d: the commit at %d carries metadata that this openmsi cannot use; files above it may be "
@@ -79,6 +79,20 @@ def start_of(claim: Claim, topic_id: str, default: int) -> Start:
             claim.committed,
         )
     return Start(offset, offset, frozenset(), cut)
+
+
+def _within(claim: Claim, below: int) -> int:
+    """H, or the end of a log that lost its tail: what comes there now is new, whatever was dealt with there before."""
+    if below <= claim.high:
+        return below
+    log.warning(
+        "partition %d: the broker lost the records %d to %d, and with them the files among these that were not dealt "
+        "with; what comes in their place is read",
+        claim.partition,
+        claim.high,
+        below - 1,
+    )
+    return claim.high
 
 
 def _shrunk(claim: Claim, *, is_same: bool) -> Start:

@@ -127,8 +127,15 @@ def stream_of(
 
 
 def _source(settings: RunSettings, kafka: Mapping[str, str], stream: Stream, stopping: Event) -> TopicConsumer:
-    is_stopping, since_ms = stopping.is_set, settings.since_ms
-    return TopicConsumer(kafka, settings.topic, settings.group, stream, since_ms=since_ms, is_stopping=is_stopping)
+    return TopicConsumer(
+        kafka,
+        settings.topic,
+        settings.group,
+        stream,
+        since_ms=settings.since_ms,
+        topic_id=stream.run_facts.topic_id,
+        is_stopping=stopping.is_set,
+    )
 
 
 def _store(

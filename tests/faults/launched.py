@@ -2,7 +2,7 @@
 
 ``OPENMSI_TEST_MUTATION`` names a mutation, ``OPENMSI_TEST_KILL`` a window and how often it is passed first
 (``in-flush:3``), ``OPENMSI_TEST_METADATA`` how many characters a commit may have, so that few open files are more
-than it can name. The kill is SIGKILL, sent by the process to itself.
+than it can name. The process sends the signal to itself: SIGKILL, or what ``OPENMSI_TEST_SIGNAL`` names.
 """
 
 from __future__ import annotations

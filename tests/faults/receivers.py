@@ -29,11 +29,18 @@ _REST_SECONDS = 1.0
 class Receiver:
     """One `openmsi run ...`. ``kill`` names a window and how often it is passed (``in-flush:2``): see `windows`.
 
-    Each has a state folder of its own, as on another host. Ended by its id at the end of the ``with``.
+    Each has a state folder of its own, as on another host. With ``stops`` the window stops it, until SIGCONT. Ended by
+    its id at the end of the ``with``.
     """
 
     def __init__(
-        self, trial: Trial, *arguments: str, kill: str = "", metadata: int = 0, protocol: str = "classic"
+        self,
+        trial: Trial,
+        *arguments: str,
+        kill: str = "",
+        stops: bool = False,
+        metadata: int = 0,
+        protocol: str = "classic",
     ) -> None:
         self.folder = trial.folder / f"receiver-{len(list(trial.folder.glob('receiver-*')))}"
         self.folder.mkdir()
@@ -45,6 +52,7 @@ class Receiver:
             "HOME": str(self.folder),
             "OPENMSI_TEST_MUTATION": trial.mutation,
             "OPENMSI_TEST_KILL": kill,
+            "OPENMSI_TEST_SIGNAL": "SIGSTOP" if stops else "",
             "OPENMSI_TEST_KILLED": str(self._killed),
             "OPENMSI_TEST_METADATA": str(metadata or ""),
         }

@@ -19,6 +19,7 @@ from openmsi_plugins.disk import sink
 _WINDOWS: dict[str, tuple[Any, str, bool]] = {
     # window: where, which function, killed before it is called (or after)
     "published-not-committed": (Transactional, "_commit", False),
+    "published-without-offsets": (Transactional, "_send_offsets", False),
     "committed-not-polled": (Transactional, "write", True),
     "planned-not-published": (checkpoint, "plan", True),
     "before-flush": (sink.Disk, "flush", False),
@@ -46,10 +47,11 @@ def _deadly(function: Callable[..., Any], passes: int, is_after: bool, name: str
 
     def called(*arguments: Any, **named: Any) -> Any:
         left[0] -= 1
-        if left[0] < 0 and not is_after:
+        is_now = left[0] == -1  # once: who is only stopped comes here again
+        if is_now and not is_after:
             _die(name)
         result = function(*arguments, **named)
-        if left[0] < 0:
+        if is_now and is_after:
             _die(name)
         return result
 
@@ -59,4 +61,4 @@ def _deadly(function: Callable[..., Any], passes: int, is_after: bool, name: str
 def _die(name: str) -> None:
     # whoever counts the hits must know that this window was reached, and not that the process ended by itself
     Path(os.environ["OPENMSI_TEST_KILLED"]).write_text(name, "ascii")
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.Signals[os.environ.get("OPENMSI_TEST_SIGNAL") or "SIGKILL"])

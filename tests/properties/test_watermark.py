@@ -123,7 +123,7 @@ def test_more_open_versions_than_the_metadata_holds_make_finished_ones_wait() ->
     assert len(plan.commit.metadata) <= MAX_METADATA
     assert plan.held
     assert plan.held < finished
-    start = start_of(Claim(0, plan.commit.offset, plan.commit.metadata, 0, 0), "id", 0)
+    start = start_of(Claim(0, plan.commit.offset, plan.commit.metadata, 0, 1 << 40), "id", 0)
     recorded = finished - plan.held
     for first in every:
         was_recorded = first in recorded
