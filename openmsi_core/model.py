@@ -143,7 +143,7 @@ class FileVersion:
     ``size`` and ``chunk`` are bytes (``chunk``: payload of every record but the last); ``mtime_ns`` and
     ``sent_ns`` are epoch nanoseconds; ``span`` is the selected byte range of the source, if not all of it was
     sent; ``extra`` holds metadata keys this openmsi does not know; ``sha256`` is None until the last record
-    came.
+    came. ``memory`` is about how many bytes all this takes here beyond the usual, 0 when nobody counted.
     """
 
     id: bytes
@@ -158,6 +158,7 @@ class FileVersion:
     span: tuple[int, int] | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
     sha256: bytes | None = None
+    memory: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class Chunk:
 
     ``version`` is there on the first record only; ``last`` carries ``sha256``; ``abort`` says that the sender
     gives this version up. ``checksum`` is the record's CRC-32C: two records with one sequence number are the
-    same exactly if it is equal. ``metadata_bytes`` is how long its metadata were.
+    same exactly if it is equal.
     """
 
     file_id: bytes
@@ -179,7 +180,6 @@ class Chunk:
     size: int | None = None
     abort: bool = False
     checksum: int = 0
-    metadata_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,7 @@ def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
     Example: openmsi topics describe xrd-raw
     """
     from openmsi_core.kafka.admin import connected, faults
+    from openmsi_core.model import shown
     from openmsi_core.wiring.standing import standings
 
     admin = connected(kafka)
@@ -113,7 +114,7 @@ def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
     for key in ("cleanup.policy", "retention.ms", "max.message.bytes"):
         click.echo(f"  {key} = {facts.settings.get(key, '?')}")
     for one in found:
-        click.echo(f"  group {one.group} partition {one.partition}: {_said(one)}")
+        click.echo(f"  group {shown(one.group)} partition {one.partition}: {_said(one)}")
     for problem in problems:
         click.echo(f"  wrong: {problem}")
 

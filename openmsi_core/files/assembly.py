@@ -187,12 +187,15 @@ class Assembler:
         return next(iter(self._open), None)
 
     def excess(self) -> list[bytes]:
-        """The stalest open versions that must go to keep within the limits; the newest one never goes."""
+        """The stalest open versions that must go to keep within the limits.
+
+        The newest one goes only when what is known about it alone is too much.
+        """
         count, spooled, facts, going = len(self._open), self.spooled, self.facts, []
         limits = self.limits
         for opened in self._open.values():
             fits = count <= limits.open_versions and spooled <= limits.spool and facts <= limits.facts
-            if fits or count == 1:
+            if fits or (count == 1 and facts <= limits.facts):
                 break
             going.append(opened.file_id)
             count, spooled, facts = count - 1, spooled - opened.spooled, facts - opened.facts

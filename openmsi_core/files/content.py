@@ -39,7 +39,7 @@ class Content(Protocol):
 class InMemory:
     """Bytes in memory, in pieces as they came."""
 
-    pieces: Sequence[bytes]
+    pieces: Sequence[bytes] | None
 
     def open(self) -> BinaryIO:
         """A new binary reader at the beginning."""
@@ -47,7 +47,8 @@ class InMemory:
 
     def read(self) -> bytes:
         """All bytes."""
-        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+        pieces = self._held()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def path(self) -> Path | None:
         """None: there is no file."""
@@ -56,11 +57,16 @@ class InMemory:
     def move_to(self, target: Path) -> None:
         """Write the bytes to ``target``."""
         with target.open("wb") as file:
-            file.writelines(self.pieces)
+            file.writelines(self._held())
 
     def discard(self) -> None:
         """Let go of the bytes."""
-        self.pieces = ()
+        self.pieces = None
+
+    def _held(self) -> Sequence[bytes]:
+        if self.pieces is None:  # nothing would be taken for an empty file
+            raise ValueError("this file was let go of: read it before the plugin's method returns")
+        return self.pieces
 
 
 @dataclass(slots=True)

@@ -146,10 +146,14 @@ class DataFile:
 
     def release(self) -> None:
         """Free everything that is held for this file. The runtime calls it after the plugin."""
+        self.take_back()
+        self.content.discard()
+
+    def take_back(self) -> None:
+        """Remove what `local_path` made: a call that failed may have changed it, and the next one gets its own."""
         for borrowed in self._borrowed:  # with whatever a library left beside it; what stays goes with the spool
             shutil.rmtree(borrowed.parent, ignore_errors=True)
         self._borrowed.clear()
-        self.content.discard()
 
 
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +27,8 @@ class FileLock:
     """An exclusive lock on ``path``, held from `__enter__` to `__exit__` or to the end of the process, even by kill -9.
 
     `__enter__` raises BlockingIOError when another process (or another FileLock) holds it; the file then tells
-    by its text which process that is. With ``waits`` it waits for the other instead.
+    by its text which process that is. With ``waits`` it waits for the other instead. Raises OSError too when
+    something else than a file of its own stands there, such as a link that leads to somebody's file.
     """
 
     def __init__(self, path: Path, *, waits: bool = False) -> None:
@@ -34,7 +37,11 @@ class FileLock:
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:  # it is emptied below
+            os.close(descriptor)
+            raise OSError(errno.EEXIST, f"{self.path} is no lock file: remove it", os.fspath(self.path))
         try:
             _try_lock(descriptor, waits=self._waits)
         except OSError as error:

@@ -11,6 +11,8 @@ from openmsi_core.files.content import Content, InMemory, OnDisk
 from openmsi_core.files.spool import Spool, SpoolFile
 from openmsi_core.model import Chunk, FileVersion, Position, Record
 
+_BEYOND_MEMORY = 400  # bytes, of what is known about one record that came before those in front of it
+
 
 @dataclass(slots=True)
 class Span:
@@ -41,7 +43,7 @@ class OpenVersion:
     """Collects chunks in any order and hashes them as the gap-free beginning grows.
 
     ``memory`` and ``spooled`` are the bytes held in memory and on disk; ``facts`` estimates what its
-    metadata costs; ``last_ms`` is when its newest record came, epoch milliseconds of our clock.
+    metadata and its list of records cost; ``last_ms`` is when its newest record came, epoch milliseconds of our clock.
     """
 
     def __init__(self, file_id: bytes) -> None:
@@ -168,7 +170,7 @@ class OpenVersion:
     def _learn(self, chunk: Chunk) -> None:
         if chunk.version:
             self.version = chunk.version
-            self.facts += 8 * chunk.metadata_bytes  # small objects are several times what msgpack makes of them
+            self.facts += chunk.version.memory
         if chunk.last:
             self.promised, self._end = chunk.sha256, chunk.sequence + 1
 
@@ -188,10 +190,12 @@ class OpenVersion:
         """Hash what is gap-free now; bytes that came early are read back from where they wait."""
         if chunk.sequence != len(self._sums):
             self._beyond[chunk.sequence] = (chunk.checksum, chunk.offset, len(chunk.payload))
+            self.facts += _BEYOND_MEMORY
             return
         self._count(chunk.checksum, chunk.payload)
         while (early := self._beyond.pop(len(self._sums), None)) is not None:
             checksum, offset, length = early
+            self.facts -= _BEYOND_MEMORY
             self._count(checksum, self._early(len(self._sums), offset, length))
 
     def _count(self, checksum: int, payload: bytes) -> None:

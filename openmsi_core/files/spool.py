@@ -123,6 +123,6 @@ def _room_for(folder: Path, count: int) -> Iterator[None]:
 def remove_leftovers(root: Path) -> None:
     """Remove the spool folders below ``root`` whose processes are gone. Raises OSError."""
     for lock in root.glob(f"{_PREFIX}*.lock"):
-        if is_free(lock):
+        if not lock.is_symlink() and is_free(lock):
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink(missing_ok=True)

@@ -27,6 +27,8 @@ MAX_METADATA = 65_535
 MAX_FILE_SIZE = (1 << 63) - 1
 _MAX_DEPTH = 8
 _MAX_ITEMS = 4096
+_ITEM_MEMORY = 160  # bytes, of a small text and its place in a dict; msgpack needs one byte for an empty dict
+_CHAR_MEMORY = 4  # bytes, of each character in a text that has one beyond the basic plane
 
 _HEAD = struct.Struct(">4sBBH16sIQII")  # all of the fixed part but the checksum
 _CHECKSUM = struct.Struct(">I")
@@ -75,8 +77,9 @@ def decode(value: bytes | None, max_file_size: int = MAX_FILE_SIZE) -> Chunk:
     _check_flags(flags, sequence, offset, p)
     if offset + p > max_file_size:
         _bad(f"it claims bytes up to {offset + p:,}, max-file-size is {max_file_size:,}")
-    facts = _unpack(metadata) if m else {}
-    first = _version(file_id, facts, max_file_size) if flags & FIRST else None
+    facts, items = _unpack(metadata) if m else ({}, 0)
+    memory = m * _CHAR_MEMORY + items * _ITEM_MEMORY
+    first = _version(file_id, facts, max_file_size, memory) if flags & FIRST else None
     sha256, size = _ending(facts, offset + p) if flags & LAST else (None, None)
     if first is not None and (p != min(first.chunk, first.size) or (bool(flags & LAST) != (p == first.size))):
         _bad(f"a first record with {p:,} bytes of a file of {first.size:,} in chunks of {first.chunk:,}")
@@ -91,7 +94,6 @@ def decode(value: bytes | None, max_file_size: int = MAX_FILE_SIZE) -> Chunk:
         size=size,
         abort=bool(flags & ABORT),
         checksum=checksum,
-        metadata_bytes=m,
     )
 
 
@@ -134,18 +136,18 @@ def _check_flags(flags: int, sequence: int, offset: int, p: int) -> None:
         _bad("a record that carries nothing")
 
 
-def _unpack(metadata: bytes) -> dict[str, object]:
+def _unpack(metadata: bytes) -> tuple[dict[str, object], int]:
+    """What the metadata say, and how many items that are."""
     try:
         facts = msgpack.unpackb(metadata, strict_map_key=True, max_ext_len=0)
     except Exception as error:
         raise BadRecord(f"the metadata is not msgpack: {type(error).__name__} {error}".strip()) from error
     if not isinstance(facts, dict) or not all(isinstance(key, str) for key in facts):
         _bad("the metadata is not a map with text as keys")
-    _check_depth(facts)
-    return facts
+    return facts, _items_in(facts)
 
 
-def _check_depth(facts: object) -> None:
+def _items_in(facts: object) -> int:
     level, items = [facts], 0
     for _ in range(_MAX_DEPTH):
         inner: list[object] = []
@@ -156,14 +158,14 @@ def _check_depth(facts: object) -> None:
                 inner.extend(value)
         items += len(inner)
         if not inner:
-            return
+            return items
         if items > _MAX_ITEMS:
             _bad(f"the metadata has more than {_MAX_ITEMS:,} items")
         level = inner
-    _bad(f"the metadata is nested deeper than {_MAX_DEPTH} levels")
+    raise BadRecord(f"the metadata is nested deeper than {_MAX_DEPTH} levels")
 
 
-def _version(file_id: bytes, facts: Mapping[str, object], max_file_size: int) -> FileVersion:
+def _version(file_id: bytes, facts: Mapping[str, object], max_file_size: int, memory: int) -> FileVersion:
     size = _integer(facts, "size", 0, MAX_FILE_SIZE)
     if size > max_file_size:
         _bad(f"a file of {size:,} bytes, max-file-size is {max_file_size:,}")
@@ -179,6 +181,7 @@ def _version(file_id: bytes, facts: Mapping[str, object], max_file_size: int) ->
         user=_user(facts.get("user", {})),
         span=_span(facts.get("bytes"), size),
         extra={key: value for key, value in facts.items() if key not in _KNOWN},
+        memory=memory,
     )
 
 

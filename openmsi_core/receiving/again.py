@@ -234,6 +234,13 @@ def _refuse_removed(letter: Letter, ends: Mapping[int, tuple[int, int]]) -> None
         raise NotWhole(
             f"letter {letter.id} names partition {missing[0]} of {letter.topic}, which has {len(ends)} partitions."
         )
+    beyond = [number for number, (_, last, _) in sorted(letter.positions.items()) if last >= ends[number][1]]
+    if beyond:
+        number = beyond[0]
+        raise NotWhole(
+            f"letter {letter.id} names {letter.topic}[{number}]@{letter.positions[number][1]}, and that partition ends "
+            f"at {ends[number][1]}: was the topic deleted and made anew? Send the file again."
+        )
     gone = removed(letter, ends)
     if gone:
         raise NotWhole(

@@ -45,6 +45,7 @@ def attempt(runner: Runner, job: Job, run: RunFacts, policy: RetryPolicy, now: f
         handled = runner.handle(job.file)
         results = results_of(job.file.version, job.span, handled.results, run)
     except BaseException as error:  # noqa: BLE001 - judged by failure_of; nothing is swallowed
+        job.file.take_back()
         return failure_of(error, job, policy, now)
     return Outcome(What.DONE, results=results, location=handled.location, unchanged=handled.unchanged, tries=job.tries)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,10 +59,11 @@ def receipted(records: Iterable[Record | None], group: str, where: Where) -> fro
     for record in records:
         if record is None or record.key is None:
             continue
-        matching.pop(record.key, None)  # an older one for the same path and run counts no more
+        key = hashlib.blake2b(record.key, digest_size=16).digest()  # a key may have a megabyte
+        matching.pop(key, None)  # an older one for the same path and run counts no more
         file_id = _wanted_id(record.value, group, where)
         if file_id is not None:
-            matching[record.key] = file_id
+            matching[key] = file_id
             if len(matching) > 5 * MAX_FILES:
                 raise too_many(5 * MAX_FILES)
     return frozenset(matching.values())
@@ -82,6 +84,7 @@ def _wanted_id(value: bytes | None, group: str, where: Where) -> bytes | None:
             return None
         if "path_b64" not in told and not where.wants_path(RelativePath.parse(told["path"])):
             return None
-        return bytes.fromhex(told["id"])
+        file_id = bytes.fromhex(told["id"])
+        return file_id if len(file_id) == 16 else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PathRefused):
         return None  # no receipt of ours

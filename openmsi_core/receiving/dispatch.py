@@ -32,6 +32,7 @@ class Dispatch:
         self._waiting: list[tuple[float, int, Job]] = []
         self._count = 0
         self._recalled: set[int] = set()
+        self._is_full = False
 
     def __len__(self) -> int:
         return self._files
@@ -62,9 +63,19 @@ class Dispatch:
         if len(line) == 1:
             self._start(job)
 
-    def due(self, now: float) -> None:
-        """Hand out again what has waited long enough; nothing is recalled any more."""
+    def due(self, now: float, *, is_full: bool = False) -> None:
+        """Hand out again what has waited long enough; nothing is recalled any more.
+
+        ``is_full``: what came of the files before has no room, so none is begun, and what workers have not begun
+        comes back: a plugin may make a gigabyte of a small file.
+        """
         self._recalled = set()
+        if is_full and not self._is_full:
+            for job in self._running:
+                job.is_recalled = True
+        self._is_full = is_full
+        if is_full:
+            return
         while self._waiting and self._waiting[0][0] <= now:
             self._start(heapq.heappop(self._waiting)[2])
 
@@ -94,7 +105,7 @@ class Dispatch:
         heapq.heapify(self._waiting)
 
     def _start(self, job: Job) -> None:
-        if any(assignment.partition in self._recalled for assignment in job.assignments):
+        if self._is_full or any(assignment.partition in self._recalled for assignment in job.assignments):
             self._wait(job, 0.0)
             return
         job.is_recalled = False

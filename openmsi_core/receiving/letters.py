@@ -73,7 +73,8 @@ class Letter:
     def as_json(self) -> dict[str, Any]:
         """The letter with ``id``, ``path``, ``reason`` and ``resolved`` beside what it says itself."""
         path = self.path.as_json() if self.path is not None else {"path": None}
-        return {"id": self.id, **path, "reason": self.reason, "resolved": self.resolved, **self.told}
+        own = {"id": self.id, **path, "reason": self.reason, "resolved": self.resolved}
+        return {**own, **self.told, **own}  # in this order, and whatever a forged one says of itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from openmsi_core.receiving import checkpoint as checkpoints
 from openmsi_core.receiving.breaker import Breaker
 from openmsi_core.receiving.envelopes import notices_of
 from openmsi_core.receiving.jobs import Assignment, Ended, RunFacts
-from openmsi_core.receiving.pace import Pace
-from openmsi_core.receiving.results import SpooledResults, let_go, size_of
+from openmsi_core.receiving.pace import Pace, Room
+from openmsi_core.receiving.results import let_go, memory_of, size_of
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Outcomes:
     """What is dealt with and not durable yet.
 
     ``must_anchor``: where this run began is not committed yet, and whoever goes on must know it.
-    ``bytes`` counts results in memory, ``spooled`` those on disk; ``moved`` is when the last outcome came (clock).
+    ``bytes`` counts what they hold in memory, ``spooled`` what on disk; ``moved`` is when the last one came (clock).
     """
 
     def __init__(self, run: RunFacts, clock: Callable[[], float], pace: Pace) -> None:
@@ -50,6 +50,10 @@ class Outcomes:
     def failed(self) -> bool:
         """True when the last checkpoint was not written: the next one waits a while."""
         return self.failures > 0
+
+    def fill(self, room: Room) -> bool:
+        """True when they alone are as much as ``room`` has."""
+        return self.bytes >= room.memory or self.spooled >= room.disk
 
     def is_due(self, *, is_still: bool) -> bool:
         """True when it is time for a checkpoint. ``is_still``: nothing comes in and no worker is busy.
@@ -145,10 +149,10 @@ class Outcomes:
     def _count(self, ended: Ended, sign: int) -> None:
         copied = len(ended.record.value or b"") if ended.record is not None else 0
         copied += len(ended.outcome.reason) + len(ended.outcome.traceback)
-        results = size_of(ended.outcome.results)
-        is_spooled = isinstance(ended.outcome.results, SpooledResults)
-        self.bytes += sign * (copied + (0 if is_spooled else results))
-        self.spooled += sign * (results if is_spooled else 0)
+        copied += ended.version.memory if ended.version is not None else 0
+        memory = memory_of(ended.outcome.results)
+        self.bytes += sign * (copied + memory)
+        self.spooled += sign * (0 if memory else size_of(ended.outcome.results))
 
 
 class Outgoings:

@@ -16,6 +16,7 @@ from openmsi_core.receiving.jobs import RunFacts
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 MAX_RESULT_BYTES = 950_000  # with key and envelope below the 1 MiB that an untouched broker takes
 _HEAD = struct.Struct(">II")
+_RECORD_MEMORY = 250  # bytes, of one record in memory beside what is in its key and its value
 
 
 class SpooledResults(Collection[Outgoing]):
@@ -66,8 +67,19 @@ def results_of(version: FileVersion, span: Span, results: Iterable[Result], run:
 
 
 def size_of(results: Collection[Outgoing]) -> int:
-    """How many bytes the values have."""
-    return results.size if isinstance(results, SpooledResults) else sum(len(each.value) for each in results)
+    """How many bytes they have, keys too."""
+    return results.size if isinstance(results, SpooledResults) else sum(_size(each) for each in results)
+
+
+def memory_of(results: Collection[Outgoing]) -> int:
+    """About how many bytes of memory they take; 0 when they wait on disk."""
+    if isinstance(results, SpooledResults):
+        return 0
+    return sum(_size(each) + _RECORD_MEMORY for each in results)
+
+
+def _size(one: Outgoing) -> int:
+    return _HEAD.size + len(one.key or b"") + len(one.value)
 
 
 def let_go(results: Collection[Outgoing]) -> None:
@@ -100,8 +112,8 @@ class _Collected:
     def add(self, one: Outgoing) -> None:
         self._few.append(one)
         self._count += 1
-        self._size += len(one.value)
-        self._waiting += len(one.value) + len(one.key or b"")
+        self._size += _size(one)
+        self._waiting += _size(one) + _RECORD_MEMORY
         if self._size > self._run.max_results:
             raise TooManyResults(
                 f"more than {self._run.max_results:,} bytes of results for one file. Raise max-results if that is "

@@ -153,7 +153,7 @@ class Stream:
 
     def _turn(self, source: RecordSource) -> None:
         self._collect(0.0)
-        self._dispatch.due(self._clock())
+        self._dispatch.due(self._clock(), is_full=self._outcomes.fill(self._room))
         for event in self._intake.offer():
             self._on(event)
         if self._has_room():
@@ -183,7 +183,8 @@ class Stream:
         whole = event.whole
         in_memory = whole.version.size if isinstance(whole.content, InMemory) else 0
         file = DataFile(whole.version, whole.span.first, self._now(), whole.content, self.run_facts.workdir)
-        self._dispatch.add(Job(file, whole.span, event.assignments, in_memory, whole.version.size - in_memory))
+        memory, disk = in_memory + whole.version.memory, whole.version.size - in_memory
+        self._dispatch.add(Job(file, whole.span, event.assignments, memory, disk))
 
     def _collect(self, timeout: float) -> bool:
         """Take the workers' answers; True when there were any."""

@@ -21,12 +21,14 @@ from openmsi_core.model import Outcome
 from openmsi_core.ports import Runner
 from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of, text_of
 from openmsi_core.receiving.jobs import Job, RunFacts
+from openmsi_core.receiving.results import memory_of
 
 log = logging.getLogger(__name__)
 
 GROUP_FILES = 256
 GROUP_BYTES = 64 * 1024 * 1024
 GROUP_SECONDS = 0.25
+UNTAKEN_BYTES = 16 * 1024 * 1024  # of results in memory that nobody took; then files are given back, not begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,14 @@ class Workers:
         self._policy = policy
         self._jobs: list[queue.SimpleQueue[Job | None]] = [queue.SimpleQueue() for _ in runners]
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._untaken = 0
+        self._counting = threading.Lock()
         self._loops: list[_WorkerLoop] = []
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         for number, runner in enumerate(self._runners):
-            loop = _WorkerLoop(runner, self._jobs[number], self._say, self._run, self._policy)
+            loop = _WorkerLoop(runner, self._jobs[number], self._say, self._run, self._policy, self._is_full)
             thread = threading.Thread(target=loop.run, name=f"openmsi-worker-{number}", daemon=True)
             thread.start()
             self._loops.append(loop)
@@ -92,7 +96,17 @@ class Workers:
         """Called in a worker's thread: observers first, while the file is still there."""
         if isinstance(answer.answer, Outcome):
             self._observe(answer.job.file, answer.answer)
+        self._count(answer, 1)
         self._answers.put(answer)
+
+    def _count(self, answer: Answer, sign: int) -> None:
+        if isinstance(answer.answer, Outcome) and answer.answer.results:
+            with self._counting:
+                self._untaken += sign * memory_of(answer.answer.results)
+
+    def _is_full(self) -> bool:
+        """True while the poll loop, which may wait for the broker, did not take what there is."""
+        return self._untaken >= UNTAKEN_BYTES
 
     def submit(self, job: Job) -> None:
         """Give a file to the worker of its path."""
@@ -113,6 +127,8 @@ class Workers:
             while True:
                 out.append(self._answers.get_nowait())
         except queue.Empty:
+            for answer in out:
+                self._count(answer, -1)
             return out
 
     def stop(self, timeout: float) -> bool:
@@ -142,7 +158,9 @@ class _WorkerLoop:
         answer: Callable[[Answer], None],
         run: RunFacts,
         policy: RetryPolicy,
+        is_full: Callable[[], bool],
     ) -> None:
+        self._is_full = is_full
         self._runner = runner
         self._jobs = jobs
         self._answer = answer
@@ -171,7 +189,7 @@ class _WorkerLoop:
             if not job.is_alive:
                 self._answer(Answer(job, None))
                 continue
-            if job.is_recalled:
+            if job.is_recalled or self._is_full():
                 self._answer(Answer(job, Again(0.0, "recalled before it was begun")))
                 continue
             self._handle(job)

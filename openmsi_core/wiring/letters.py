@@ -62,7 +62,7 @@ def show_letter(kafka: Mapping[str, str], topic: str, letter_id: str) -> dict[st
     settings = admin.connected(kafka).facts(topic).settings
     with TopicReader(kafka, topic) as reader:
         ends = reader.ends()
-        missing = [number for number in letter.positions if number not in ends]
+        missing = [number for number, (_, last, _) in letter.positions.items() if last >= ends.get(number, (0, 0))[1]]
         gone = removed(letter, ends)
         sent = None
         if not gone and not missing:

@@ -149,7 +149,7 @@ class Staging:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Inside, no other sink starts: a folder without a lock is a leftover, and not one that is just being made."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         with suppress(OSError):  # a file system without locks
             _lock(descriptor, wait=True)
