@@ -68,7 +68,10 @@ class Errand:
         self._thread = threading.Thread(target=_settle, args=(future, call), name="openmsi-commit", daemon=True)
         self._thread.start()
         self._join(patience)
-        return future.result(0)
+        try:
+            return future.result(0)
+        finally:
+            del future  # see _settle
 
     def _join(self, patience: Patience) -> None:
         while self._thread is not None and self._thread.is_alive():
@@ -82,3 +85,7 @@ def _settle(future: Future[Answer], call: Callable[[], Answer]) -> None:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
         future.set_exception(error)
+    finally:
+        # else the error, its traceback, this frame and the future hold one another, and with them a Kafka client with
+        # its threads, until Python looks for such circles, which may be hours
+        del future, call
