@@ -73,7 +73,6 @@ def letters(address: str, topic: str) -> list[str]:
     ("window", "protocol"),
     [
         ("in-a-file:3", "consumer"),
-        ("planned-not-published:1", "classic"),
         ("published-without-offsets:1", "classic"),
         ("published-not-committed:1", "consumer"),
     ],
