@@ -13,7 +13,7 @@ from openmsi_core.kafka.errors import translated
 from openmsi_core.kafka.patience import Answer
 from openmsi_core.model import Claim
 
-_TAKEOVER_SECONDS = 60.0
+_TAKEOVER_SECONDS = 90.0  # 60 s for the transaction of large results, and 10 s in which the broker looks for such
 _ASK_SECONDS = 3.0
 _REST_SECONDS = 0.1
 
@@ -22,7 +22,7 @@ class Claims:
     """Asks the broker for one group and one topic, until it answers or ``is_stopping`` says yes.
 
     While the transaction of a killed member is open the broker does not tell its commits: every question is asked
-    again for up to 60 s, then BrokerUnreachable is raised; RightMissing at once.
+    again for up to 90 s, then BrokerUnreachable is raised; RightMissing at once.
 
     This runs inside a rebalance callback. There, poll, consume, close and list_topics of the same client would clear
     confluent-kafka's call state, and the next callback of the same poll would abort the process: none is used here.

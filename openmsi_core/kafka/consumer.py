@@ -45,7 +45,7 @@ class TopicConsumer:
     """The RecordSource of one run. `__enter__` connects and subscribes; one thread calls it.
 
     On assignment the commits are read with their metadata, which the assignment itself does not carry. While the
-    transaction of a killed member is open that waits for up to 60 s, or until ``is_stopping`` says yes. ``since_ms``
+    transaction of a killed member is open that waits for up to 90 s, or until ``is_stopping`` says yes. ``since_ms``
     (epoch milliseconds) makes each claim say where that moment lies. Where the broker refuses an offset, because
     retention was faster or the topic was made anew, the partition is assigned once more and the claim says so. With a
     ``topic_id`` BrokerError is raised once the topic is another: at each assignment, and within some ten seconds.
