@@ -19,7 +19,7 @@ from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from openmsi_core.errors import BrokerError, BrokerUnreachable, RightMissing
+from openmsi_core.errors import BrokerError, BrokerRefused, BrokerUnreachable, RightMissing
 from openmsi_core.kafka import config
 from openmsi_core.kafka.checkpoint import Acknowledged, Batches
 from openmsi_core.kafka.errors import (
@@ -42,18 +42,26 @@ _WRITE_SECONDS = 20.0  # longer than transaction.timeout.ms: by then the broker 
 _LARGE_SECONDS = 65.0
 _LARGE_BYTES = 64 * 1024 * 1024
 _PREFIX = "openmsi-"
+_FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 
 
 class Transactional:
     """The OutcomeStore with transactions: results, receipts, dead letters and offsets, all of them or none.
 
     Its transactional id is its own, so that two runs on one host do not fence each other; a member that has left
-    the group is fenced by the group's metadata.
+    the group is fenced by the group's metadata. With a ``name`` the id is made of that: then whoever comes later fences
+    whoever was there, who is told so by a BrokerRefused.
     """
 
     def __init__(
-        self, options: Mapping[str, str], consumer: Membership, *, is_stopping: Callable[[], bool] = never
+        self,
+        options: Mapping[str, str],
+        consumer: Membership,
+        *,
+        name: str | None = None,
+        is_stopping: Callable[[], bool] = never,
     ) -> None:
+        self._name = name
         self._options = options
         self._consumer = consumer
         self._is_stopping = is_stopping
@@ -153,6 +161,8 @@ class Transactional:
         if error.fatal():
             _log.info("the transactional producer cannot go on (%s): the next checkpoint gets a new one", error.name())
             self._discard()
+            if self._name is not None and error.code() in _FENCED:
+                return BrokerRefused("another process began the same work; it goes on with it, this one ends.")
         else:
             self._abort(producer)
         ours = translated(error, self._options, self._consumer.topic)
@@ -178,7 +188,7 @@ class Transactional:
             raise RuntimeError("Transactional is used outside its `with`")
         if self._producer is None:
             self._watch = ClientWatch(self._options)
-            name = _PREFIX + uuid.uuid4().hex
+            name = _PREFIX + (self._name or uuid.uuid4().hex)
             is_alone = self._batches.are_off
             settings = config.checkpoint_producer(self._options, name, is_large=self._is_large, is_alone=is_alone)
             producer = made(Producer, self._watch.configured(settings))

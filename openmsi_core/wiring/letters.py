@@ -122,7 +122,10 @@ def retry_letters(
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, BY_HAND, observers.file))
-        store = stack.enter_context(groupless_store(settings, kafka, stopping))
+        store = stack.enter_context(_retry_store(settings, kafka, stopping))
+        # from here on nobody else resolves letters of this topic; what was resolved meanwhile is left alone
+        unresolved = letters_in(kafka, run.topic).unresolved
+        letters = [letter for letter in letters if letter.id in unresolved]
         newest = Newest() if force else _newest(letters, reader, spool, settings, stopping)
         retry = Retry(run, workers, _together(settings, store), newest, stopping=stopping)
         limits = limits_of(settings)
@@ -143,6 +146,16 @@ def _tell(fates: Iterable[Retried], told: Callable[[Retried], None], breaker: in
                 f"{row} files in a row failed again, the last one {fate.letter.subject}: {fate.reason}. Nothing was "
                 "published of them; mend the plugin or what it needs and try again."
             )
+
+
+def _retry_store(
+    settings: RunSettings, kafka: Mapping[str, str], stopping: Event
+) -> AbstractContextManager[AtLeastOnce | Transactional]:
+    """One transactional id for all who retry letters of a topic, so that no two of them publish the same file."""
+    if settings.delivery != "exactly-once":
+        return groupless_store(settings, kafka, stopping)
+    name = f"retry-{settings.topic}"
+    return Transactional(kafka, NoGroup(settings.topic), name=name, is_stopping=stopping.is_set)
 
 
 def groupless_store(
