@@ -106,7 +106,9 @@ def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
     for key in ("cleanup.policy", "retention.ms", "max.message.bytes"):
         click.echo(f"  {key} = {facts.settings.get(key, '?')}")
     for group, lag in groups.items():
-        click.echo(f"  group {shown(group)}: " + ", ".join(f"{number}: {count} behind" for number, count in lag.items()))
+        click.echo(
+            f"  group {shown(group)}: " + ", ".join(f"{number}: {count} behind" for number, count in lag.items())
+        )
     for problem in problems:
         click.echo(f"  wrong: {problem}")
 

@@ -11,7 +11,6 @@ from openmsi_core.files.content import Content, InMemory, OnDisk
 from openmsi_core.files.spool import Spool, SpoolFile
 from openmsi_core.model import Chunk, FileVersion, Position, Record
 
-
 _BEYOND_MEMORY = 400  # bytes, of what is known about one record that came before those in front of it
 
 

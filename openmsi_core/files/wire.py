@@ -148,6 +148,7 @@ def _unpack(metadata: bytes) -> tuple[dict[str, object], int]:
 
 
 def _items_in(facts: object) -> int:
+    """How many items there are on all levels. Raises BadRecord when they are too many or too deep."""
     level, items = [facts], 0
     for _ in range(_MAX_DEPTH):
         inner: list[object] = []
@@ -158,11 +159,13 @@ def _items_in(facts: object) -> int:
                 inner.extend(value)
         items += len(inner)
         if not inner:
-            return items
+            break
         if items > _MAX_ITEMS:
             _bad(f"the metadata has more than {_MAX_ITEMS:,} items")
         level = inner
-    _bad(f"the metadata is nested deeper than {_MAX_DEPTH} levels")
+    else:
+        _bad(f"the metadata is nested deeper than {_MAX_DEPTH} levels")
+    return items
 
 
 def _version(file_id: bytes, facts: Mapping[str, object], max_file_size: int, memory: int) -> FileVersion:

@@ -25,7 +25,7 @@ class Outcomes:
     """What is dealt with and not durable yet.
 
     ``must_anchor``: where this run began is not committed yet, and whoever goes on must know it.
-    ``bytes`` counts what they hold in memory, ``spooled`` those on disk; ``moved`` is when the last outcome came (clock).
+    ``bytes`` counts what they hold in memory, ``spooled`` on disk; ``moved`` is when the last outcome came (clock).
     """
 
     def __init__(self, run: RunFacts, clock: Callable[[], float], pace: Pace) -> None:

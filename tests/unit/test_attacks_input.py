@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from openmsi_core.errors import NotWhole
+from openmsi_core.errors import FolderError, NotWhole
 from openmsi_core.files import paths
 from openmsi_core.files.content import InMemory
 from openmsi_core.files.paths import wanted
@@ -29,7 +29,7 @@ from openmsi_plugins.disk import Disk
 from tests.fakes import Log, LogReader, values_of
 from tests.rig import Rig
 
-MEMORY = 256 * 1024 * 1024  # bytes of the whole process, as it is promised
+MEMORY = 128 * 1024 * 1024  # bytes of the whole process: half of what is promised, for a small part of the attack
 LETTER = {
     "what": "rejected",
     "why": {"message": "no"},
@@ -126,9 +126,9 @@ def test_files_that_wait_for_a_slow_plugin_may_have_all_the_metadata_that_a_reco
             time.sleep(waits.pop() if waits else 0)
             return {}
         user = {f"{number:x}": 1 for number in range(3900)}
-        run(2500, lambda number: whole(number, user=user), slow)
+        run(1500, lambda number: whole(number, user=user), slow)
     """)
-    assert told == "{<What.DONE: 'done'>: 2500} 5000"
+    assert told == "{<What.DONE: 'done'>: 1500} 3000"
     assert peak < MEMORY
 
 
@@ -136,7 +136,7 @@ def test_files_that_wait_for_a_slow_plugin_may_have_all_the_metadata_that_a_reco
 def test_open_files_may_have_metadata_of_nothing_but_empty_maps() -> None:
     told, peak = outcome_and_peak("""
         extra = {"x": [{}] * 4000}
-        run(2500, lambda number: first(number, extra=extra), lambda file: {})
+        run(1500, lambda number: first(number, extra=extra), lambda file: {})
     """)
     assert "incomplete" in told
     assert peak < MEMORY
@@ -159,12 +159,12 @@ def test_records_of_one_file_may_come_backwards_for_ever_and_cost_no_more_than_w
 def test_a_processor_may_make_millions_of_results_of_one_byte() -> None:
     told, peak = outcome_and_peak("""
         def make(file):
-            for _ in range(1_500_000):
+            for _ in range(1_200_000):
                 yield Result(1, key="")
         run(1, whole, make, call=Many, bare=True)
     """)
-    assert told == "{<What.DONE: 'done'>: 1} 1500001"
-    assert peak < 128 * 1024 * 1024
+    assert told == "{<What.DONE: 'done'>: 1} 1200001"
+    assert peak < MEMORY
 
 
 def test_keys_of_results_count_against_max_results() -> None:
@@ -238,11 +238,8 @@ def test_links_planted_where_locks_go_empty_nobodys_file(tmp_path, name, plant) 
     try:
         with Spool(spool):
             assert not is_refused
-    except OSError:
+    except (FolderError, OSError):
         assert is_refused
-    except Exception as error:
-        assert is_refused
-        assert "cannot be used" in str(error)
     assert (tmp_path / "precious").read_text() == "precious"
 
 
@@ -252,7 +249,7 @@ def test_a_link_planted_in_the_sinks_own_folder_makes_no_file_outside(tmp_path) 
     (root / ".openmsi").mkdir(parents=True)
     os.symlink(tmp_path / "outside", root / ".openmsi" / "starting")
     sink = Disk(Disk.Options(folder=root))
-    with pytest.raises(Exception, match="cannot be stored"):
+    with pytest.raises(FolderError, match="cannot be stored"):
         sink.open()
     assert not (tmp_path / "outside").exists()
 
