@@ -14,7 +14,14 @@ import click
 
 from openmsi_core.cli.common import kafka_choices, settings_choices, verbosity
 from openmsi_core.cli.options import flags_and_rest, refuse_plain_secrets
-from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, SettingsError, UsageError
+from openmsi_core.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    FolderError,
+    SettingsError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from openmsi_core.receiving.letters import Letter, Letters
@@ -89,7 +96,10 @@ def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> N
 
     place = Path(to)
     if to.endswith(("/", os.sep)):
-        place.mkdir(parents=True, exist_ok=True)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(f"the folder {to} cannot be made: {error.strerror}. Name another place: --to.") from error
     saved = save_letter(settings.kafka, settings.state, topic, letter, place, force=force)
     click.echo(shown(str(saved)))
 

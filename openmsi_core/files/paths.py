@@ -60,15 +60,59 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _glob_to_regex(pattern: str) -> str:
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[!^]?\]?[^]]*\])", pattern)
-    return "".join(_glob_piece(piece) for piece in pieces)
+    """What comes between two wildcards is taken where it stands first and never looked for again.
+
+    Nothing is lost by it where a wildcard follows that takes everything up to any later place that matters. Without it
+    the time grows with the length of a path to the power of the number of wildcards: one hostile name would stop a run.
+    """
+    first, *others = _split(r"(\*\*/|\*\*)", pattern)
+    pieces = [_stretch(first[1])]
+    for number, (wildcard, stretch) in enumerate(others, 1):
+        across = "(?:.*?/)??" if wildcard == "**/" else ".*?"
+        follows = others[number][0] if number < len(others) else ""
+        is_at_part = stretch.endswith("/") or (not stretch and wildcard == "**/")  # from there "**/" gets everywhere
+        pieces.append(_taken(across + _stretch(stretch), is_last=not follows or (follows == "**/" and not is_at_part)))
+    return "".join(pieces)
 
 
-def _glob_piece(piece: str) -> str:
-    fixed = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(piece)
-    if fixed is not None:
-        return fixed
+def _stretch(glob: str) -> str:
+    """A glob without ``**``."""
+    (_, first), *others = _split(r"(\*)", glob)
+    pieces = [_fixed(first)]
+    for number, (_, fixed) in enumerate(others, 1):
+        pieces.append(_taken("[^/]*?" + _fixed(fixed), is_last=number == len(others)))
+    return "".join(pieces)
+
+
+def _taken(regex: str, *, is_last: bool) -> str:
+    return regex if is_last else f"(?>{regex})"
+
+
+def _fixed(glob: str) -> str:
+    """A glob without any ``*``."""
+    return "".join(_one(piece) for piece in re.split(rf"(\?|{_CLASS})", glob))
+
+
+def _one(piece: str) -> str:
+    if piece == "?":
+        return "[^/]"
     if piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
         body = piece[1:-1].replace("\\", "\\\\")
-        return f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]"
+        return "(?!/)" + (f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]")
     return re.escape(piece)
+
+
+_CLASS = r"\[[!^]?\]?[^]]*\]"
+
+
+def _split(wildcard: str, glob: str) -> list[tuple[str, str]]:
+    """The stretches between wildcards outside of brackets, each with the one before it."""
+    found = [("", "")]
+    for piece in re.split(rf"({_CLASS})|{wildcard}", glob):
+        if piece is None:
+            continue
+        if re.fullmatch(wildcard, piece):
+            found.append((piece, ""))
+        else:
+            found[-1] = (found[-1][0], found[-1][1] + piece)
+    return found

@@ -27,6 +27,8 @@ def save(
     target = to / _name(path) if to.is_dir() else to
     if target.is_dir():
         raise UsageError(f"{target} is a folder. Name a file: --to FILE.")
+    if not target.parent.is_dir():
+        raise FolderError(f"{target} cannot be written: there is no folder {target.parent}. Name another place: --to.")
     work = target.parent / f".openmsi-{secrets.token_hex(8)}"
     try:
         _write(content, work, mtime_ns)

@@ -37,8 +37,8 @@ class Spool:
     """Makes files for bytes that wait; `__enter__` makes its folder and removes what dead processes left."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.folder = root / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        self.root = root.absolute()  # a plugin may go to another folder
+        self.folder = self.root / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = FileLock(self.folder.with_suffix(".lock"))
         self._made = 0
 

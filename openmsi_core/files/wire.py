@@ -148,6 +148,7 @@ def _unpack(metadata: bytes) -> tuple[dict[str, object], int]:
 
 
 def _items_in(facts: object) -> int:
+    """How many items there are on all levels. Raises BadRecord when they are too many or too deep."""
     level, items = [facts], 0
     for _ in range(_MAX_DEPTH):
         inner: list[object] = []

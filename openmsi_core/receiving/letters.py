@@ -17,13 +17,14 @@ from typing import Any
 
 from openmsi_core.errors import PathRefused
 from openmsi_core.model import FileVersion, Outcome, Outgoing, Record, RelativePath
-from openmsi_core.receiving.envelopes import dumps
+from openmsi_core.receiving.envelopes import MAX_LETTER_BYTES, dumps
 from openmsi_core.receiving.jobs import RunFacts
 
 RESOLVED = "resolved"
 
 _ID = re.compile(r"(0|[1-9]\d{0,8})-(0|[1-9]\d{0,18})", re.ASCII)
 _MAX_PARTITIONS = 100_000
+_MAX_VALUE = 4 * MAX_LETTER_BYTES  # no letter of ours is longer; thousands of records that are would fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def place_in(letter: str) -> tuple[int, int] | None:
 
 def read_letter(record: Record, *, whole: bool = False) -> Letter | Resolution | None:
     """What a record of ``T.dlq`` is; None when it is neither. With ``whole`` nothing is left out of `Letter.told`."""
-    told = _object(record.value)
+    told = _object(record.value) if len(record.value or b"") <= _MAX_VALUE else None
     if told is None:
         return None
     if told.get("what") == RESOLVED:

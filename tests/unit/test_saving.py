@@ -50,7 +50,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch) -> Non
 
 
 def test_a_folder_that_is_missing_is_told(tmp_path) -> None:
-    with pytest.raises(FolderError, match="No such file or directory"):
+    with pytest.raises(FolderError, match="there is no folder"):
         save(b"x", tmp_path / "missing" / "file", PATH)
 
 
