@@ -36,12 +36,14 @@ class Limits:
     """What assembly may cost. Bytes, and a count of open versions.
 
     ``in_memory_file``: a larger file is spooled; ``memory``: all that waits in memory, the stalest versions are
-    spooled beyond it; ``spool``: all that waits on disk; ``facts``: an estimate of what is known about open versions.
+    spooled beyond it; ``spool``: all that waits on disk; ``file``: one file; ``facts``: an estimate of what is known
+    about open versions.
     """
 
     in_memory_file: int = 8 * 1024 * 1024
     memory: int = 48 * 1024 * 1024
     spool: int = 10 * 1024**3
+    file: int = 10 * 1024**3
     facts: int = 64 * 1024 * 1024
     open_versions: int = 20_000
 
@@ -223,6 +225,11 @@ class Assembler:
         self._count(opened, memory, spooled, facts)
         if broken:
             return self.drop(opened.file_id, What.CONTRADICTORY, broken)
+        if chunk.version and not opened.ignored and chunk.version.size > self.limits.file:
+            reason = (
+                f"a file of {chunk.version.size:,} bytes is larger than spool-limit, {self.limits.file:,}: raise it"
+            )
+            return self.drop(opened.file_id, What.INCOMPLETE, reason)
         if chunk.abort:
             self._end(opened, keep=False)
             return Aborted(opened.file_id, opened.version, opened.span)

@@ -83,6 +83,8 @@ def _as_kafka(found: Any) -> BaseException:
         return cause
     if isinstance(cause, KafkaError):
         return KafkaException(cause)
+    if isinstance(found, SystemError) and "without setting an exception" in str(found):  # seen when it was fenced
+        return KafkaException(KafkaError(KafkaError._FATAL, "the client failed and did not say why", True))
     return found if isinstance(found, BaseException) else TypeError(f"Kafka's client raised {found!r}")
 
 

@@ -42,7 +42,6 @@ _WRITE_SECONDS = 20.0  # longer than transaction.timeout.ms: by then the broker 
 _LARGE_SECONDS = 65.0
 _LARGE_BYTES = 64 * 1024 * 1024
 _PREFIX = "openmsi-"
-_FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 
 
 class Transactional:
@@ -161,7 +160,7 @@ class Transactional:
         if error.fatal():
             _log.info("the transactional producer cannot go on (%s): the next checkpoint gets a new one", error.name())
             self._discard()
-            if self._name is not None and error.code() in _FENCED:
+            if self._name is not None:
                 return BrokerRefused("another process began the same work; it goes on with it, this one ends.")
         else:
             self._abort(producer)

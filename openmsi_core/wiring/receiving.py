@@ -150,7 +150,8 @@ def _store(
 
 def limits_of(settings: RunSettings) -> Limits:
     """What assembling may cost: half of each limit; the other half is for whole files that wait for their plugin."""
-    return Limits(memory=settings.memory_limit // 2, spool=settings.spool_limit // 2)
+    half = settings.spool_limit // 2
+    return Limits(memory=settings.memory_limit // 2, spool=half, file=settings.spool_limit)
 
 
 def facts_of(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:

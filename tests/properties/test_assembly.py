@@ -199,3 +199,16 @@ def test_a_leftover_spool_of_a_dead_process_is_removed_and_a_living_one_is_not(t
         assert not dead.exists()
         with Spool(tmp_path):
             assert first.folder.exists()
+
+
+def test_a_file_larger_than_the_spool_may_become_ends_with_its_first_record(tmp_path) -> None:
+    with Spool(tmp_path) as spool:
+        assembler = Assembler(spool, Limits(in_memory_file=0, file=3 * KIB16))
+        first, *rest = cut(1, bytes(4 * KIB16))
+        (event,) = feed(assembler, [first])
+        assert isinstance(event, Broken)
+        assert event.what is What.INCOMPLETE
+        assert "larger than spool-limit" in event.reason
+        assert feed(assembler, rest) == []
+        assert (len(assembler), assembler.spooled) == (0, 0)
+        assert isinstance(feed(assembler, cut(2, bytes(3 * KIB16)))[0], Whole)

@@ -1,4 +1,4 @@
-"""What hostile records, plugins and neighbours on the disk try against the receiving side; docs/attacks-input.md."""
+"""What hostile records, plugins and neighbours on the disk try against the receiving side; docs/attacks.md."""
 
 from __future__ import annotations
 

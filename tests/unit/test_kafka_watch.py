@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from openmsi_core.errors import BrokerRefused, BrokerUnreachable, RightMissing
-from openmsi_core.kafka.errors import ClientWatch
+from openmsi_core.kafka.errors import ClientWatch, guarded
 from openmsi_core.kafka.patience import Errand, Patience
 from openmsi_core.kafka.process import BrokerProcess
 
@@ -156,3 +156,12 @@ def test_a_program_that_ends_at_once_or_is_not_there_is_told_with_its_last_words
     missing = BrokerProcess([str(Path("/no/such/program"))], tmp_path / "other")
     with pytest.raises(BrokerUnreachable, match="/no/such/program could not be started"):
         missing.start()
+
+
+def test_a_client_that_fails_without_a_word_failed_for_good() -> None:
+    def flush() -> int:
+        raise SystemError("<built-in method flush> returned NULL without setting an exception")
+
+    with pytest.raises(KafkaException) as caught:
+        guarded(flush)
+    assert caught.value.args[0].fatal()
