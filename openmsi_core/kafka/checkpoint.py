@@ -15,7 +15,7 @@ from openmsi_core.kafka import config
 from openmsi_core.kafka.errors import ClientWatch, guarded, made, translated, unreachable
 from openmsi_core.kafka.nogroup import Membership
 from openmsi_core.kafka.patience import Patience, never
-from openmsi_core.kafka.producer import end
+from openmsi_core.kafka.producer import end, forget_given_up
 from openmsi_core.model import Commit, Outgoing
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ class AtLeastOnce:
         if not self._is_open:
             raise RuntimeError("AtLeastOnce is used outside its `with`")
         if self._producer is None:
+            if self._watch.connected:
+                forget_given_up()
             self._watch = ClientWatch(self._options)
             settings = config.outcome_producer(self._options, is_alone=self._batches.are_off)
             self._producer = made(Producer, self._watch.configured(settings))

@@ -37,7 +37,6 @@ _QUIET_SECONDS = 30.0
 _PATIENCE_SECONDS = 30.0
 _FORGET_SECONDS = 25.0  # librdkafka tries again after 10 s at the latest, so what is silent for longer has passed
 _HANG_UPS = 3
-
 _DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the topic {what}: READ for a run, WRITE for a sender",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "the group {what}: READ",
@@ -54,10 +53,7 @@ _NO_ANSWER = {
     KafkaError._MSG_TIMED_OUT,
     KafkaError._WAIT_COORD,
 }
-_PROTOCOL_HINTS = re.compile(
-    r"connecting to a SSL listener|SSL handshake failed|connecting to a PLAINTEXT broker", re.IGNORECASE
-)
-
+_PROTOCOL_HINTS = re.compile(r"connecting to a (SSL listener|PLAINTEXT broker)|SSL handshake failed", re.IGNORECASE)
 _NAME_TAKEN = re.compile(r"static consumer fenced|instance id is still used", re.IGNORECASE)
 
 
@@ -72,7 +68,10 @@ def guarded(call: Callable[[], Answer]) -> Answer:
         return call()
     except:  # noqa: E722 - see above; what has nothing to do with Kafka is raised again
         found: object = sys.exc_info()[1]
-    raise _as_kafka(found)
+    try:
+        raise _as_kafka(found)
+    finally:
+        del found  # else it and this frame hold one another, and with them a client
 
 
 def _as_kafka(found: Any) -> BaseException:

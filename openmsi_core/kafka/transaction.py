@@ -33,7 +33,7 @@ from openmsi_core.kafka.errors import (
 )
 from openmsi_core.kafka.nogroup import Membership
 from openmsi_core.kafka.patience import Errand, Patience, never
-from openmsi_core.kafka.producer import end
+from openmsi_core.kafka.producer import end, forget_given_up
 from openmsi_core.model import Commit, Outgoing
 
 _log = logging.getLogger(__name__)
@@ -186,6 +186,8 @@ class Transactional:
         if not self._is_open:
             raise RuntimeError("Transactional is used outside its `with`")
         if self._producer is None:
+            if self._watch.connected:
+                forget_given_up()
             self._watch = ClientWatch(self._options)
             name = _PREFIX + (self._name or uuid.uuid4().hex)
             is_alone = self._batches.are_off
