@@ -9,20 +9,15 @@ import shutil
 import signal
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
-from openmsi_core.files import wire
-from tests.fakes import values_of
 from tests.kafka.oracle import digests, values
 from tests.kafka.processes import Command, openmsi
 
 pytestmark = pytest.mark.kafka
 
-PATIENT = ("-X", "session.timeout.ms=4000", "-X", "transaction.timeout.ms=2000")
 QUICK = ("-X", "session.timeout.ms=600", "-X", "heartbeat.interval.ms=200", "-X", "transaction.timeout.ms=1000")
 
 
@@ -100,53 +95,3 @@ def test_members_that_come_and_go_with_kills_share_the_work_and_no_result_is_los
     counts = Counter(result["file"]["path"] for result in told)
     assert {path: count for path, count in counts.items() if count != 1} == {}
     assert {result["file"]["path"].encode(): result["file"]["sha256"] for result in told} == wanted
-
-
-@pytest.mark.timeout(400)
-def test_more_open_files_than_a_commit_can_name_and_kills_double_and_lose_nothing(
-    kafka_broker, make_topic, tmp_path
-) -> None:
-    """Gaps of 1 to 40 do not compress: some 4,600 of the 5,500 open files fit the 4,000 characters of a commit."""
-    seed = int(os.environ.get("OPENMSI_TEST_SEED", random.randrange(1 << 30)))
-    print(f"seed {seed}")
-    chance, topic, results = random.Random(seed), make_topic(1), make_topic(1)
-    producer, wanted = Producer({"bootstrap.servers": kafka_broker.bootstrap, "linger.ms": 20}), set()
-    half = values_of("half", bytes(wire.MIN_CHUNK + 1))[0]
-    for number in range(5_500):
-        value = wire.encode(replace(wire.decode(half), file_id=number.to_bytes(16, "big")))
-        records = [value] + [values_of(f"w{number}-{at}", b"1")[0] for at in range(chance.randrange(1, 41))]
-        wanted |= {f"w{number}-{at}".encode() for at in range(len(records) - 1)}
-        for record in records:
-            producer.produce(topic, record, b"k")
-        if number % 50 == 0:
-            producer.flush(30)
-    assert producer.flush(60) == 0
-    run = [
-        "run",
-        "file-info",
-        "--topic",
-        topic,
-        "--output-topic",
-        results,
-        "--broker",
-        kafka_broker.bootstrap,
-        *PATIENT,
-    ]
-
-    def done() -> list[bytes]:
-        return [key for key, _ in values(kafka_broker.bootstrap, results)]
-
-    for number in range(3):
-        with Command(tmp_path / f"kill-{number}", *run) as victim:
-            victim.until(lambda victim=victim: "is ours" in victim.output, 30)
-            time.sleep(1 + chance.random() * 4)  # the instant of the kill is what is tried
-            victim.process.send_signal(signal.SIGKILL)
-            victim.process.wait(10)
-    with Command(tmp_path / "last", *run) as last:
-        last.until(lambda: len(done()) >= len(wanted), 240)
-        assert last.end() == 0
-    counts = Counter(done())
-    assert [key for key, count in counts.items() if count != 1] == []
-    assert set(counts) == wanted
-    letters = [json.loads(value)["what"] for _, value in values(kafka_broker.bootstrap, f"{topic}.dlq")]
-    assert set(letters) <= {"incomplete"}
