@@ -43,6 +43,10 @@ class RecordSource(Protocol):
         """
         ...
 
+    def partitions(self) -> int:
+        """How many partitions there are, whoever has them."""
+        ...
+
     def positions(self) -> Mapping[int, int]:
         """For each partition that is ours: the offset of the next record to come."""
         ...

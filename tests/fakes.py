@@ -82,6 +82,9 @@ class LogSource:
                 return Record(Position(self.topic, partition, offset), self.timestamp_ms, None, value)
         return None
 
+    def partitions(self) -> int:
+        return len(self.log.partitions)
+
     def positions(self) -> Mapping[int, int]:
         return dict(self._positions)
 

@@ -73,6 +73,7 @@ class TopicConsumer:
         self._connect = connect
         self._since_ms = since_ms
         self._refused: dict[int, int] = {}
+        self._count = 0
         self._watch = ClientWatch(options, topic)
         self._consumer: Consumer | None = None
         self._paused = False
@@ -86,7 +87,7 @@ class TopicConsumer:
         self._is_cooperative = config.is_cooperative(settings)
         self._consumer = made(Consumer, self._watch.configured(settings))
         try:
-            partitions_of(self._consumer, self._watch, self._options, self._topic, self._connect)
+            self._count = partitions_of(self._consumer, self._watch, self._options, self._topic, self._connect)
         except BaseException:
             self._consumer.close()
             raise
@@ -142,6 +143,10 @@ class TopicConsumer:
         if self._refused:
             self._refused.pop(message.partition() or 0, None)
         return record_of(message)
+
+    def partitions(self) -> int:
+        """How many partitions the topic had when this member joined."""
+        return self._count
 
     def positions(self) -> Mapping[int, int]:
         """For each partition that is ours: the offset of the next record to come."""

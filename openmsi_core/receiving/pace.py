@@ -15,7 +15,8 @@ class Pace:
     ``headless_after``: a version whose first record did not come is given up so long after its last one.
     ``unreadable_after``: a sealed record whose key did not come is given up.
     ``silence``: a run that should end gives up after so long without an answer of the broker.
-    ``without_partitions``: a member that got none of the group's partitions has caught up then.
+    ``sharing``: a member that has not all partitions has caught up when so long no others came, because those of a
+    member that was killed come only after its session timeout.
     """
 
     quiet: float = 0.02
@@ -30,7 +31,7 @@ class Pace:
     headless_after: float = 10.0
     revoke_wait: float = 5.0
     stop_wait: float = 3.0
-    without_partitions: float = 10.0
+    sharing: float = 12.0
     breaker: int = 20
     breaker_patience: float = 10.0
 

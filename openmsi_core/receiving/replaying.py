@@ -118,6 +118,10 @@ class ChosenSource:
         threading.Event().wait(max(0.0, ends - time.monotonic()))  # as a poll that nothing came for
         return None
 
+    def partitions(self) -> int:
+        """How many partitions have chosen files: all of them are ours."""
+        return len(self._ranges)
+
     def positions(self) -> Mapping[int, int]:
         """For each partition the offset of the next record to come."""
         return dict(self._positions)

@@ -78,7 +78,7 @@ class Stream:
         self._full_since: float | None = None
         self._deadlines = Deadlines(self._pace)
         self._took = self._drained = False
-        self._without_partitions: float | None = None
+        self._shared_at: float | None = None
         self._store: OutcomeStore | None = None
 
     # The source's Listener: called inside poll(), so in the thread of the loop.
@@ -102,10 +102,7 @@ class Stream:
                 "partition %d is ours from offset %d on (its end is %d)", claim.partition, start.offset, claim.high
             )
         self._deadlines.restart()
-        if self._intake.assignments():
-            self._without_partitions = None
-        elif self._without_partitions is None:
-            self._without_partitions = self._clock()
+        self._shared_at = self._clock()
         return starts
 
     def revoked(self, partitions: Sequence[int]) -> None:
@@ -267,11 +264,12 @@ class Stream:
         )
 
     def _is_caught_up(self, source: RecordSource) -> bool:
-        if self._without_partitions is not None and not self._intake.assignments():
-            return self._clock() - self._without_partitions >= self._pace.without_partitions
+        others = len(self._intake.assignments()) < source.partitions()  # have the rest, or had it and are dead
+        if self._shared_at is None or (others and self._clock() - self._shared_at < self._pace.sharing):
+            return False
         is_written = not self._outcomes.must_anchor and (not self._outcomes or self._outcomes.only_held)
         idle = not self._took and not len(self._dispatch) and not self._intake.waiting and is_written
-        return idle and self._is_at_end(source)
+        return idle and (self._is_at_end(source) or not self._intake.assignments())
 
     def _is_cut_off(self) -> bool:
         """True when we have waited for the broker alone, and for too long."""
@@ -289,6 +287,8 @@ class Stream:
         self._collect(0.0)
 
     def _drop(self, partitions: Sequence[int]) -> None:
+        if partitions:
+            self._shared_at = self._clock()
         self._intake.unassign(set(partitions))
         self._dispatch.drop_dead()
         self._outcomes.drop_dead()

@@ -131,7 +131,7 @@ def retry_letters(
         newest = Newest() if force else _newest(letters, reader, spool, settings, stopping)
         retry = Retry(run, workers, _together(settings, store), newest, stopping=stopping)
         limits = limits_of(settings)
-        fates = retry.each(letters, lambda letter: whole_of(letter, reader, Assembler(spool, limits), Plain()))
+        fates = retry.each(left, lambda letter: whole_of(letter, reader, Assembler(spool, limits), Plain()))
         _tell(fates, told, settings.breaker)
         return stopped[0]
 
@@ -148,6 +148,12 @@ def _tell(fates: Iterable[Retried], told: Callable[[Retried], None], breaker: in
                 f"{row} files in a row failed again, the last one {fate.letter.subject}: {fate.reason}. Nothing was "
                 "published of them; mend the plugin or what it needs and try again."
             )
+
+
+def _unresolved(letters: Sequence[Letter], kafka: Mapping[str, str], topic: str) -> Sequence[Letter]:
+    """Those that nobody has resolved meanwhile; whoever tried to is fenced by now."""
+    unresolved = letters_in(kafka, topic).unresolved
+    return [letter for letter in letters if letter.id in unresolved]
 
 
 def _retry_store(

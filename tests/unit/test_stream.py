@@ -307,7 +307,7 @@ def test_a_partition_that_comes_back_is_read_again_where_it_was_not_committed(tm
 
 
 def test_a_member_that_gets_no_partition_has_caught_up_after_a_while(tmp_path) -> None:
-    rig = Rig(tmp_path, Log(), size, pace=Pace(without_partitions=0.05))
+    rig = Rig(tmp_path, Log(), size, pace=Pace(sharing=0.05))
     rig.source.before_poll = lambda: rig.stream.assigned([])
     rig.stream.assigned([])
     rig.source.poll = lambda timeout: time.sleep(0.01)  # no partition, no record

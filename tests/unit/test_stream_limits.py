@@ -251,3 +251,29 @@ def test_a_right_that_is_missing_is_not_tried_for_ever(tmp_path) -> None:
     rig.store.write = denied
     with pytest.raises(RightMissing):
         rig.run()
+
+
+def test_a_run_that_should_end_waits_for_the_partitions_that_a_killed_member_has_still(tmp_path) -> None:
+    log = Log(2)
+    log.put(*values_of("a", b"1"))
+    log.put(*values_of("b", b"1"), partition=1)
+    rig = Rig(tmp_path, log, lambda file: 1, pace=Pace(longest=0.02, sharing=0.5))
+    rig.source.assign([0])
+    began = time.monotonic()
+
+    def later():
+        if time.monotonic() - began > 0.2 and 1 not in rig.source.positions():
+            rig.source.assign([1])
+
+    rig.source.before_poll = later
+    assert rig.run() == 0
+    assert sorted(each["file"]["path"] for each in rig.results()) == ["a", "b"]
+
+
+def test_a_run_that_should_end_does_not_wait_for_ever_for_partitions_that_others_have(tmp_path) -> None:
+    log = Log(2)
+    log.put(*values_of("a", b"1"))
+    rig = Rig(tmp_path, log, lambda file: 1, pace=Pace(longest=0.02, sharing=0.3))
+    rig.source.assign([0])
+    assert rig.run() == 0
+    assert len(rig.results()) == 1
