@@ -123,11 +123,7 @@ def retry_letters(
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, BY_HAND, observers.file))
         store = stack.enter_context(_retry_store(settings, kafka, stopping))
-        if (
-            not force
-        ):  # from here on nobody else resolves letters of this topic; what was resolved meanwhile is left alone
-            unresolved = letters_in(kafka, run.topic).unresolved
-            letters = [letter for letter in letters if letter.id in unresolved]
+        left = letters if force else _unresolved(letters, kafka, run.topic)
         newest = Newest() if force else _newest(letters, reader, spool, settings, stopping)
         retry = Retry(run, workers, _together(settings, store), newest, stopping=stopping)
         limits = limits_of(settings)
