@@ -85,7 +85,13 @@ def _one(
         if not is_last and polls[0] > 60 and chance.random() < 0.02:
             trial.killed("killed")
             raise Killed
-        if polls[0] > 340 and not rig.intake.parked and not len(rig.intake.assembler) and not len(rig.stream._outcomes):
+        waiting = (
+            len(rig.intake.parked),
+            len(rig.intake.assembler),
+            len(rig.stream._dispatch),
+            len(rig.stream._outcomes),
+        )
+        if polls[0] > 340 and not any(waiting):
             rig.stream.stopping.set()
         if polls[0] > 20_000:
             rig.stream.stopping.set()
