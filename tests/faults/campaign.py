@@ -21,7 +21,7 @@ from tests.faults.mutations import applied
 from tests.faults.plan import plan
 from tests.faults.trial import Fault, Trial
 
-_MUTATION_TRIALS = 12
+_MUTATION_TRIALS = 40
 _MUTATION_SEED = 1
 
 
