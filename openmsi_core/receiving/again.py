@@ -16,12 +16,10 @@ from openmsi_core.ports import OutcomeStore, RecordReader, Sealer
 from openmsi_core.receiving.attempts import Again
 from openmsi_core.receiving.jobs import Ended, Job, RunFacts
 from openmsi_core.receiving.letters import Letter, resolved
-from openmsi_core.receiving.outcomes import Outgoings, release
-from openmsi_core.receiving.results import size_of
-from openmsi_core.receiving.survey import Newest, Survey, chunk_of
+from openmsi_core.receiving.outcomes import Outgoings
+from openmsi_core.receiving.results import let_go, size_of
+from openmsi_core.receiving.survey import SUPERSEDED, Newest, Survey, chunk_of
 from openmsi_core.receiving.workers import Workers
-
-_SUPERSEDED = "a later version of this path is whole in the topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Retry:
         first = whole.span.first
         if self._newest.is_superseded(whole.version.path, first.partition, first.offset):
             whole.content.discard()
-            outcome = Outcome(What.SUPERSEDED, reason=_SUPERSEDED)
+            outcome = Outcome(What.SUPERSEDED, reason=SUPERSEDED)
         else:
             answered = self._answered(whole)
             if answered is None or answered.what.is_letter:
@@ -101,7 +99,7 @@ class Retry:
         try:
             self._store.write(Outgoings((ended,), self._run, now, (last,)), (), size=size_of(outcome.results))
         finally:
-            release(ended)
+            let_go(outcome.results)
         return outcome
 
     def _answered(self, whole: Whole) -> Outcome | None:

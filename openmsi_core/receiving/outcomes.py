@@ -93,10 +93,10 @@ class Outcomes:
     def write(self, store: OutcomeStore, assignments: Sequence[Assignment], now: datetime) -> tuple[Ended, ...]:
         """One checkpoint of everything that a commit can record; the outcomes that are durable now.
 
-        More than 64 MiB of results are
-        written in several checkpoints. A broker that is away costs nothing but time: the same outcomes are written
-        again later. A record that the broker refuses for good makes its outcome a dead letter. Blocks until the
-        broker has acknowledged everything. Raises BrokerRefused, RightMissing, NotDelivered, OSError.
+        More than 64 MiB of results are written in several checkpoints. A broker that is away costs nothing but time:
+        the same outcomes are written again later. A record that the broker refuses for good makes its outcome a dead
+        letter. Blocks until the broker has acknowledged everything. Raises BrokerRefused, RightMissing, NotDelivered,
+        OSError.
         """
         withheld = self.breaker.withheld()
         going, size = _fitting([each for each in self._ended if id(each) not in withheld])
@@ -130,7 +130,7 @@ class Outcomes:
                 continue
             log.warning("%s: the broker refused what it published: %s", each.span.first, error)
             self._count(each, -1)
-            release(each)
+            let_go(each.outcome.results)
             each.is_refused = True
             if not each.outcome.what.is_letter:
                 each.outcome = Outcome(What.FAILED, reason=str(error), error="NotDelivered", tries=each.outcome.tries)
@@ -144,7 +144,7 @@ class Outcomes:
         self._ended = [each for each in self._ended if id(each) not in leaving]
         for each in ended:
             self._count(each, -1)
-            release(each)
+            let_go(each.outcome.results)
 
     def _count(self, ended: Ended, sign: int) -> None:
         copied = len(ended.record.value or b"") if ended.record is not None else 0
@@ -177,11 +177,6 @@ def records_of(ended: Ended, run: RunFacts, now: datetime) -> Iterator[Outgoing]
     """Everything that one outcome publishes. Raises OSError when spooled results cannot be read."""
     yield from ended.outcome.results
     yield from notices_of(ended, run, now, is_short=ended.is_refused)
-
-
-def release(ended: Ended) -> None:
-    """Let go of what an outcome holds on disk."""
-    let_go(ended.outcome.results)
 
 
 def _fitting(ended: Sequence[Ended]) -> tuple[list[Ended], int]:

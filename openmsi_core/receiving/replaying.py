@@ -13,9 +13,8 @@ from openmsi_core.ports import Listener, OutcomeStore, RecordReader, Sealer
 from openmsi_core.receiving.choosing import MAX_FILES, Where, too_many
 from openmsi_core.receiving.jobs import Ended, RunFacts
 from openmsi_core.receiving.outcomes import records_of
-from openmsi_core.receiving.survey import Found, Newest, Survey, chunk_of
+from openmsi_core.receiving.survey import SUPERSEDED, Found, Newest, Survey, chunk_of
 
-_SUPERSEDED = "a later version of this path is whole in the topic"
 _AT_ONCE = 500
 
 
@@ -72,7 +71,7 @@ def choose(
 
 def superseded(chosen: Chosen, run: RunFacts, now: datetime) -> Iterator[list[Outgoing]]:
     """The receipts of the superseded ones, some hundred at a time."""
-    outcome = Outcome(What.SUPERSEDED, reason=_SUPERSEDED)
+    outcome = Outcome(What.SUPERSEDED, reason=SUPERSEDED)
     for at in range(0, len(chosen.superseded), _AT_ONCE):
         batch = chosen.superseded[at : at + _AT_ONCE]
         yield [

@@ -16,6 +16,9 @@ from openmsi_core.files.opened import Span
 from openmsi_core.model import Chunk, FileVersion, Record, RelativePath, What
 from openmsi_core.ports import Opened, Sealer
 
+SUPERSEDED = "a later version of this path is whole in the topic"
+"""The reason of a version that is not run again because of `Newest`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -179,9 +179,7 @@ class Watermark:
         listed, left_out = unfinished.fitting(topic_id, self._still_open(finishing), MAX_METADATA)
         below = max(self.next_offset, self.start.below) if left_out is None else left_out
         text = unfinished.encode(topic_id, below, listed)
-        while (
-            listed and len(text) > MAX_METADATA
-        ):  # what was packed in pieces may be a little shorter than in one piece
+        while listed and len(text) > MAX_METADATA:  # in one piece it may be a little longer than in several
             below, listed = listed[-_FEWER:][0], listed[:-_FEWER]
             text = unfinished.encode(topic_id, below, listed)
         if below < self._recorded:
