@@ -195,7 +195,7 @@ class Stream:
     def _has_room(self) -> bool:
         return (
             not self._intake.waiting
-            and self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
+            and self._dispatch.memory + self._outcomes.bytes + self._intake.parked.bytes < self._room.memory
             and self._dispatch.disk + self._outcomes.spooled < self._room.disk
             and len(self._dispatch) + len(self._outcomes) < self._room.files
         )

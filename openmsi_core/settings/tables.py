@@ -144,6 +144,7 @@ class RunSettings(_Table):
     max_file_size: Bytes = Field(default=1 << 40, gt=0)
     memory_limit: Bytes = Field(default=96 * 1024 * 1024, ge=16 * 1024 * 1024)
     spool_limit: Bytes = Field(default=10 * 1024**3, ge=64 * 1024 * 1024)
+    spool_free: Bytes | None = Field(default=None, ge=0)
     incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
     max_results: Bytes = Field(default=1024**3, gt=0)
     breaker: int = Field(default=20, ge=0)

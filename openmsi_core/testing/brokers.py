@@ -19,6 +19,9 @@ from openmsi_core.kafka.process import BrokerProcess, free_port
 
 KAFKA_VERSION = "4.4.0"
 LOG4J_VERSION = "2.25.5"
+# For brokers that are killed: one that looks for abandoned transactions before it has registered itself again, which
+# takes about a second, ends them without telling the partitions (see kafka/hanging.py). Kafka's own value is 10 s.
+CALM = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "3000"}
 STORE_PASSWORD = "openmsi-test"  # noqa: S105 - of a key store that lives as long as a test
 
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"

@@ -115,7 +115,7 @@ def retry_letters(
         reached_run = reached(lambda: facts_of(settings, kafka, probe.facts), stopping, waits=False)
         if reached_run is None:
             return stopped[0]
-        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
+        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
         reader = stack.enter_context(TopicReader(kafka, run.topic))
         runners = [runner_of(spool.folder)]

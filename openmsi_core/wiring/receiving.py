@@ -66,7 +66,7 @@ def run_plugin(
         )
         if reached_run is None:
             return RunReport(Counts(), 0, stopped[0])
-        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
+        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
         runners = [runner_of(spool.folder) for _ in range(settings.workers)]
         observers = Observers(run, settings.hooks)

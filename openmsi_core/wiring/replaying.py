@@ -93,7 +93,7 @@ class _Replay:
             run = self._reached()
             if run is None:
                 return ReplayReport(Chosen(), signal=stopped[0])
-            spool = stack.enter_context(Spool(self._state / "spool"))
+            spool = stack.enter_context(Spool(self._state / "spool", free=self._settings.spool_free))
             reader = stack.enter_context(TopicReader(self._kafka, run.topic))
             return ReplayReport(self._choose(run, reader, spool, where, force=force), signal=stopped[0])
 
@@ -104,7 +104,9 @@ class _Replay:
             reached_run = self._reached()
             if reached_run is None:
                 return ReplayReport(Chosen(), signal=stopped[0])
-            spool = stack.enter_context(Spool(self._probe.spool_folder() or self._state / "spool"))
+            spool = stack.enter_context(
+                Spool(self._probe.spool_folder() or self._state / "spool", free=self._settings.spool_free)
+            )
             run = replace(reached_run, workdir=spool.folder)
             reader = stack.enter_context(TopicReader(self._kafka, run.topic))
             chosen = self._choose(run, reader, spool, where, force=force)
