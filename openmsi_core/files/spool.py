@@ -112,7 +112,7 @@ class SpoolFile:
 
 
 @contextmanager
-def _room_for(folder: Path, count: int, free: int | None) -> Iterator[None]:
+def _room_for(folder: Path, count: int, free: int | None = None) -> Iterator[None]:
     """Inside, ``count`` bytes are written below ``folder``. Raises SpoolFull before or instead of it."""
     try:
         usage = shutil.disk_usage(folder)
