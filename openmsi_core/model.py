@@ -167,7 +167,8 @@ class Chunk:
 
     ``version`` is there on the first record only; ``last`` carries ``sha256``; ``abort`` says that the sender
     gives this version up. ``checksum`` is the record's CRC-32C: two records with one sequence number are the
-    same exactly if it is equal.
+    same exactly if it is equal. Where ``sha512`` is there, OpenMSIStream sent it: each of its records carries the
+    version and the whole file's digest, and the size is what it can be at most until ``last``.
     """
 
     file_id: bytes
@@ -180,6 +181,7 @@ class Chunk:
     size: int | None = None
     abort: bool = False
     checksum: int = 0
+    sha512: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ def _instant(milliseconds: int | None) -> str | None:
 def _told(record: Record) -> object:
     """A record as one JSON object."""
     from openmsi_core.errors import BadRecord
-    from openmsi_core.files import wire
+    from openmsi_core.files.decoding import decode
 
     value = record.value or b""
     if value[:1] in {b"{", b"["}:
@@ -183,7 +183,7 @@ def _told(record: Record) -> object:
         "offset": record.position.offset,
     }
     try:
-        chunk = wire.decode(record.value)
+        chunk = decode(record.value, timestamp_ms=record.timestamp_ms)
     except BadRecord as error:
         head = base64.b64encode(value[:48]).decode("ascii")
         return {"position": position, "bad": str(error), "bytes": len(value), "head_b64": head}

@@ -209,7 +209,7 @@ class Assembler:
         in_memory = min(self.limits.in_memory_file, self.limits.memory)
         broken = ""
         try:
-            if chunk.version and not self._wanted(chunk.version):
+            if chunk.version and not opened.ignored and not self._wanted(chunk.version):
                 opened.ignore()
             opened.add(record, chunk, self._spool, in_memory)
         except BadVersion as error:
@@ -249,13 +249,14 @@ class Assembler:
         if opened.ignored:
             self._end(opened, keep=False)
             return Ignored(version, opened.span)
-        found = opened.digest()
-        if found != promised:
-            reason = f"the content has SHA-256 {found.hex()}, its sender promised {promised.hex()}"
+        proof = opened.proof()
+        if proof != promised:
+            name = "SHA-512" if len(promised) > len(opened.digest()) else "SHA-256"
+            reason = f"the content has {name} {proof.hex()}, its sender promised {promised.hex()}"
             return self.drop(opened.file_id, What.DIGEST_MISMATCH, reason)
-        content = opened.content()
+        content, sha256 = opened.content(), opened.digest()
         self._end(opened, keep=True)
-        return Whole(replace(version, sha256=found), content, opened.span)
+        return Whole(replace(version, sha256=sha256), content, opened.span)
 
     def _end(self, opened: OpenVersion, *, keep: bool) -> None:
         del self._open[opened.file_id]

@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from openmsi_core.errors import BadRecord, SpoolFull
-from openmsi_core.files import wire
 from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignored, Whole
+from openmsi_core.files.decoding import decode
 from openmsi_core.files.opened import Span
 from openmsi_core.model import Chunk, Outcome, Record, What
 from openmsi_core.ports import Never, NotYet, Sealer
 from openmsi_core.receiving.beginnings import why_headless
+from openmsi_core.receiving.generations import OVERTAKEN, Generations
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended
 from openmsi_core.receiving.parking import Parked, Parking, TooEarly
 
@@ -53,6 +54,7 @@ class Intake:
         self.now_ms = now_ms
         self.assembler = assembler
         self.parked = Parking()
+        self.generations = Generations()
         self.waiting: deque[tuple[Record, Assignment]] = deque()
         self._sealer = sealer
         self.counts = counts
@@ -203,9 +205,10 @@ class Intake:
         if isinstance(opened, Never):
             return self._bad(record, assignment, opened.reason, What.UNREADABLE)
         try:
-            chunk = wire.decode(getattr(opened, "data", None), self._max_file_size)
+            chunk = decode(getattr(opened, "data", None), self._max_file_size, record.timestamp_ms)
         except BadRecord as error:
             return self._bad(record, assignment, str(error))
+        self.generations.saw(chunk)
         return self._chunk(record, assignment, chunk)
 
     def _chunk(self, record: Record, assignment: Assignment, chunk: Chunk) -> Arrived | Ended | None:
@@ -220,7 +223,7 @@ class Intake:
         # What began here before this run and is not unfinished has ended, everywhere: what opened it again in another
         # partition is a late duplicate.
         if run is None and assignment.watermark.start.is_finished(offset):
-            self._skip(assignment, offset, may_begin=chunk.version is not None)
+            self._skip(assignment, offset, may_begin=chunk.version is not None and chunk.sha512 is None)
             return None
         event = self.assembler.take(record, chunk, self.now_ms())
         if run is None:  # it begins, or goes on in another partition
@@ -246,6 +249,10 @@ class Intake:
         if isinstance(event, Ignored):
             offsets = self._offsets(event.span)
             return Ended(Outcome(What.NOT_WANTED), offsets, event.span, event.version, event.version.id)
+        if self.generations.is_overtaken(event):
+            event.content.discard()
+            outcome = Outcome(What.SUPERSEDED, reason=OVERTAKEN)
+            return Ended(outcome, self._offsets(event.span), event.span, event.version, event.version.id)
         return Arrived(event, tuple(self._assigned[partition] for partition in event.span.partitions))
 
     def _broken(self, event: Broken) -> Ended:

@@ -38,7 +38,6 @@ from openmsi_core.receiving.workers import Workers
 
 log = logging.getLogger(__name__)
 
-
 Announce = Callable[[Sequence[Ended]], None]
 """Told after each checkpoint what became durable; in the poll loop, so it must return at once."""
 
@@ -82,7 +81,6 @@ class Stream:
         self._store: OutcomeStore | None = None
 
     # The source's Listener: called inside poll(), so in the thread of the loop.
-
     def assigned(self, claims: Sequence[Claim]) -> Mapping[int, int]:
         """Begin each partition at its commit, or where the run begins; one that is ours already begins anew."""
         starts: dict[int, int] = {}
@@ -250,6 +248,8 @@ class Stream:
         if now - self._kept_house < self._pace.housekeeping:
             return
         self._kept_house = now
+        shared, ours = now - (self._shared_at or now), len(self._intake.assignments())
+        self._intake.generations.must_be_alone(self.run_facts.topic, ours, source.partitions(), shared)
         for event in list(self._intake.reopen()):
             self._on(event)
         is_caught_up = self._drained and self._is_at_end(source)
