@@ -166,7 +166,7 @@ class Chunk:
     """A run of bytes of one file version, as one record carries it.
 
     ``version`` is there on the first record only; ``last`` carries ``sha256``; ``abort`` says that the sender
-    gives this version up. ``checksum`` is the record's CRC-32C: two records with one sequence number are the
+    gives this version up. ``checksum`` is one of the record: two records with one sequence number are the
     same exactly if it is equal. Where ``sha512`` is there, OpenMSIStream sent it: each of its records carries the
     version and the whole file's digest, and the size is what it can be at most until ``last``.
     """

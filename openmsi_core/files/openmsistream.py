@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import zlib
 from pathlib import PurePosixPath
 from typing import NoReturn
 
-import google_crc32c
-import msgpack
-
 from openmsi_core.errors import BadRecord, PathRefused
+from openmsi_core.files.packing import pack, unpack
 from openmsi_core.files.wire import MAX_FILE_SIZE
 from openmsi_core.model import Chunk, FileVersion, RelativePath
 
@@ -67,7 +66,7 @@ def decode(value: bytes, max_file_size: int = MAX_FILE_SIZE, timestamp_ms: int =
         version=version,
         last=number == count,
         size=size if number == count else None,
-        checksum=google_crc32c.value(data),
+        checksum=zlib.crc32(data),
         sha512=digest,
     )
 
@@ -93,7 +92,7 @@ def encode(chunk: Chunk, version: FileVersion, chunks: int) -> bytes:
         version.mtime_ns / _NANO,
     ]
     try:
-        return bytes(msgpack.packb(fields, use_bin_type=True))
+        return pack(fields)
     except UnicodeEncodeError as error:
         raise ValueError(f"OpenMSIStream's records cannot carry the name {version.path}: it is not UTF-8") from error
 
@@ -105,10 +104,7 @@ def key_of(chunk: Chunk, version: FileVersion, chunks: int) -> bytes:
 
 
 def _fields(value: bytes) -> list[object]:
-    try:
-        fields = msgpack.unpackb(value, raw=False, strict_map_key=True, max_ext_len=0, unicode_errors="surrogateescape")
-    except Exception as error:
-        raise BadRecord(f"no msgpack: {type(error).__name__} {error}".strip()) from error
+    fields = unpack(value, "the value", errors="surrogateescape")
     if not isinstance(fields, list) or len(fields) not in {9, 10}:
         _bad("neither a file record of ours nor one of OpenMSIStream, which is a msgpack array of 9 or 10")
     return fields

@@ -104,7 +104,7 @@ def replaced(at: int, value: object) -> bytes:
 @pytest.mark.parametrize(
     ("value", "match"),
     [
-        (b"\x9a", "no msgpack"),
+        (b"\x9a", "the value is not msgpack"),
         (msgpack.packb([1] * 8 + [2]), "must be text"),
         (msgpack.packb([1] * 20), "nor one of OpenMSIStream"),
         (replaced(0, ""), "path is refused"),

@@ -33,7 +33,7 @@ DOORS = {
     "pydantic": ("openmsi_core/settings/", "openmsi_core/plugins/options.py"),
     "platformdirs": "openmsi_core/settings/",
     "google_crc32c": "openmsi_core/files/wire.py",
-    "msgpack": "openmsi_core/files/wire.py",
+    "msgpack": "openmsi_core/files/packing.py",
     "packaging": "openmsi_core/plugins/",
     "sqlite3": "openmsi_core/sending/",
 }
