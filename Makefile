@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test kafka faults faults-quick check format bench-quick wheel clean
+.PHONY: setup demo test kafka faults faults-quick check format bench bench-quick wheel clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml plugin_template/pyproject.toml
@@ -46,6 +46,11 @@ format: setup
 
 bench-quick: setup
 	$(BIN)/python tests/benchmarks/quick.py
+
+# everything that can be measured here; PREDECESSOR names a virtual environment with openmsistream 1.8.8
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m tests.benchmarks.bench $(if $(PREDECESSOR),--predecessor $(PREDECESSOR))
 
 wheel: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
