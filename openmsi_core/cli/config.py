@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,43 @@ def show(file: Path | None, as_json: bool) -> None:
         return
     for keys, value, source in rows:
         click.echo(f"{'.'.join(keys)} = {json.dumps(value, ensure_ascii=False)}    # {source}")
+
+
+@config.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("openmsi.toml"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--force", is_flag=True, help="Replace the file when it is there.")
+def import_(file: Path, to: Path, force: bool) -> None:
+    """Make an openmsi.toml of a configuration file of OpenMSIStream, and say what became of each line.
+
+    \b
+    Example: openmsi config import lab.config
+    """
+    from openmsi_core.kafka.config import refusal
+    from openmsi_core.settings.importing import imported
+
+    made = imported(file, refusal)
+    if to.exists() and not force:
+        raise SettingsError(f"{to} is there already: name another file with --to, or replace it with --force.")
+    try:
+        to.unlink(missing_ok=True)
+        with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            out.write(made.text)
+    except OSError as error:
+        raise SettingsError(f"{to} cannot be written: {error.strerror}. Name another file with --to.") from error
+    for line in made.lines:
+        click.echo(f"{file.name}:{line.number} [{line.section}] {line.name}: {line.told}")
+    if made.has_secrets:
+        click.echo(
+            f"{to} holds secrets as plain text; ${{VARIABLE}} or ${{file:PATH}} would keep them elsewhere.", err=True
+        )
+    click.echo(f"{to}: written; `openmsi config check {to}` looks at it", err=True)
 
 
 def _problems(settings: Settings) -> Iterator[str]:

@@ -95,7 +95,7 @@ def checked(options: Options) -> dict[str, str]:
         name = _ALIASES.get(written, written)
         if name in named:
             raise SettingsError(f"Kafka option {written} is another name of {name}, which is set too: keep one")
-        reason = "it is code, not text" if name.endswith("_cb") else _REFUSED.get(name)
+        reason = refusal(name)
         if reason is not None:
             raise SettingsError(f"Kafka option {written} cannot be set: {reason}. Remove it")
         named[name] = str(value)
@@ -105,6 +105,11 @@ def checked(options: Options) -> dict[str, str]:
             "[kafka] in openmsi.toml"
         )
     return named
+
+
+def refusal(name: str) -> str | None:
+    """Why a Kafka option cannot be set; None when it can."""
+    return "it is code, not text" if name.endswith("_cb") else _REFUSED.get(_ALIASES.get(name, name))
 
 
 def bootstrap(options: Options) -> str:

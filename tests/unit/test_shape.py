@@ -36,6 +36,7 @@ DOORS = {
     "msgpack": "openmsi_core/files/packing.py",
     "packaging": "openmsi_core/plugins/",
     "sqlite3": "openmsi_core/sending/",
+    "tomlkit": "openmsi_core/settings/importing.py",
 }
 
 
