@@ -174,7 +174,8 @@ class RealKafka:
             make_certificate(self.folder, "broker")
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
-        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        # a first byte of 0, because an id that begins with a dash is taken for an option
+        cluster = base64.urlsafe_b64encode(bytes(1) + os.urandom(15)).decode().rstrip("=")
         command = [*_java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--standalone"]
         if self.secure:
             for name, password in self.USERS.items():
