@@ -107,16 +107,17 @@ def _where(conditions: Sequence[str]) -> Where:
 
 
 def _instant(key: str, values: Sequence[str]) -> int | None:
-    """Epoch milliseconds of an ISO 8601 time; UTC when it has no zone."""
+    """Epoch milliseconds of a moment, which says its zone."""
+    from openmsi_core.settings.units import moment_of
+
     if not values:
         return None
     if len(values) > 1:
         raise click.UsageError(f"--where {key}=... is given twice")
     try:
-        moment = datetime.fromisoformat(values[0])
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise click.UsageError(f"--where {key}={values[0]}: {error}; write it as 2026-01-31T08:00Z") from error
+        return moment_of(values[0])
+    except ValueError as error:
+        raise click.UsageError(f"--where {key}=...: {error}") from error
 
 
 def _refuse_unknown(outcomes: Sequence[str]) -> None:

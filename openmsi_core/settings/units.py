@@ -43,7 +43,10 @@ def moment_of(text: str) -> int:
         raise ValueError(f"{text!r} is not a moment like 2026-11-24T12:00Z") from error
     if found.tzinfo is None:
         raise ValueError(f"{text!r} does not say in which time zone: write {text}Z for UTC, or an offset like +02:00")
-    return int(found.timestamp() * 1000)
+    try:
+        return int(found.timestamp() * 1000)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is not a moment that this computer can count") from error
 
 
 def _measured(text: str, units: Mapping[str, float], example: str) -> float:
