@@ -142,7 +142,7 @@ class RealKafka:
         command = [*_java(), "kafka.Kafka", str(self.folder / "server.properties")]
         self._process = BrokerProcess(command, self.folder / "broker.log")
         self._process.start()
-        self._process.wait_listening(self.port, 60)
+        self._process.wait_listening(self.port, 120)
         wait_answering(self.bootstrap, 60)
 
     def stop(self) -> None:

@@ -50,7 +50,7 @@ def test_python_on_the_pages_runs(page, text) -> None:
 def test_configuration_on_the_pages_is_valid(page, text, tmp_path) -> None:
     file = tmp_path / "openmsi.toml"
     file.write_text(text, "utf-8")
-    settings = load(file, environ={"XRD_PC_PASSWORD": "8675309"})
+    settings = load(file, environ={"XRD_PC_PASSWORD": "8675309", "GIRDER_API_KEY": "a-key"})
     if page == "README.md":
         assert settings.kafka["sasl.password"] == "8675309"
         assert settings.run["xrd-extractor"].output_topic == "xrd-metadata"
