@@ -4,12 +4,12 @@ What it promises: a row says *sent* only after the broker acknowledged every rec
 not: that it survives. A ledger that is lost or damaged is put aside and begun anew; then everything is sent
 again, and receivers recognise equal content. It never needs a person.
 
-A version is told by path, size and time of change: a file that is unchanged in these is never sent again; one that was
-only touched is (comparing digests would cost reading it; receivers leave equal content alone).
+A version is told by path, size and time of change: a file that is unchanged in these is never sent again. Where only
+the time is another one, the digest decides: the file is read, and sent if its content is not what was sent.
 
 Rows are written in batches, a fraction of a second late: a crash in between costs that a file is sent again. The
 one thing that the sender writes at once is that a file of several records is about to be sent, so that after a crash
-its half can be given up in the topic.
+its half can be continued, or given up in the topic. How much of it is acknowledged is written as it comes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Protocol, Self
 
 from openmsi_core.errors import FolderError
 from openmsi_core.files.locks import FileLock, holder
-from openmsi_core.sending.entries import Entry, State
+from openmsi_core.sending.entries import DEALT_WITH, Entry, State
 from openmsi_core.sending.rows import Rows
 
 _BATCH = 1000
@@ -36,6 +36,13 @@ _log = logging.getLogger(__name__)
 
 class Journal(Protocol):
     """Where the sender notes how far each version is."""
+
+    is_kept: bool
+    """True when a later process will read it, and may go on with what was half sent."""
+
+    def entry(self, key: bytes) -> Entry | None:
+        """What is known of a path."""
+        ...
 
     def put(self, entry: Entry) -> None:
         """Note it, soon."""
@@ -52,6 +59,13 @@ class Journal(Protocol):
 
 class NoJournal:
     """Notes nothing: `openmsi upload` sends what it is given, each time."""
+
+    is_kept = False
+
+    def entry(self, key: bytes) -> Entry | None:
+        """Nothing is known."""
+        del key
+        return None
 
     def put(self, entry: Entry) -> None:
         """Nothing."""
@@ -75,6 +89,8 @@ class Ledger:
     ``__enter__`` raises FolderError when another process sends this folder to this topic, or when the state
     folder cannot be used; every other method when the disk does not take what must be written.
     """
+
+    is_kept = True
 
     def __init__(self, file: Path, *, root: Path, topic: str, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self.file = file
@@ -125,11 +141,16 @@ class Ledger:
             found = None if key in self._late else self._rows.version(key)
         if found is None:
             return False
-        return found[:2] == (size, mtime_ns) and found[2] in {State.SENT, State.SKIPPED}
+        return found[:2] == (size, mtime_ns) and found[2] in DEALT_WITH
 
     def entry(self, key: bytes) -> Entry | None:
         """What is known of a path, written or about to be."""
         return self._late[key] if key in self._late else self._rows.find(key)
+
+    def sent_as(self, record_key: bytes) -> list[Entry]:
+        """The rows of the files that have this key in the topic; several, if a renaming gave it to several."""
+        self.flush()
+        return self._rows.sent_as(record_key)
 
     def half_sent(self) -> list[Entry]:
         """The versions that were begun and not finished."""

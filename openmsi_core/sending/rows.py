@@ -1,7 +1,7 @@
 """The ledger's SQLite file: WAL, synchronous=FULL, one connection in one thread.
 
-A file that is damaged, or was written by another schema, is renamed (``….sqlite.aside-N``) and begun anew, at the
-start and in the middle of the work alike.
+A file of an older schema is migrated in one transaction. One that is damaged, or was written by a newer schema, is
+renamed (``….sqlite.aside-N``) and begun anew, at the start and in the middle of the work alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 from openmsi_core.errors import FolderError
 from openmsi_core.sending.entries import Entry, State
 
-SCHEMA = 1
+SCHEMA = 2
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -24,26 +24,40 @@ _log = logging.getLogger(__name__)
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
-    path BLOB PRIMARY KEY,         -- relative path, parts joined by /, raw bytes: the record key
+    path BLOB PRIMARY KEY,         -- relative path, parts joined by /, raw bytes
     size INTEGER NOT NULL,         -- bytes
     mtime_ns INTEGER NOT NULL,     -- epoch nanoseconds
-    state TEXT NOT NULL,           -- sending, sent, failed, skipped
+    state TEXT NOT NULL,           -- sending, sent, delivered, failed, skipped
     inode INTEGER NOT NULL,
     id BLOB NOT NULL,              -- 16 bytes, the file version in the topic
     partition INTEGER NOT NULL,
     chunk INTEGER NOT NULL,        -- bytes of payload in every record but the last
     acknowledged INTEGER NOT NULL, -- records from the first on that the broker has
     first_offset INTEGER,          -- of the first record, when it is acknowledged
-    sha256 BLOB,                   -- 32 bytes, when the file was read to its end
+    sha256 BLOB,                   -- 32 bytes, of what is acknowledged; of all once it is sent
     reason TEXT NOT NULL,
-    since_ns INTEGER NOT NULL      -- epoch nanoseconds: when the state was reached
+    since_ns INTEGER NOT NULL,     -- epoch nanoseconds: when the state was reached, or the last record acknowledged
+    sent_as BLOB,                  -- the record key, when it is not the path
+    span_start INTEGER,            -- the first byte that is sent and the one after the last, when it is not all
+    span_stop INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX unfinished ON files (state) WHERE state IN ('sending', 'failed');
+CREATE INDEX renamed ON files (sent_as) WHERE sent_as IS NOT NULL;
 """
+_MIGRATIONS = {  # from this schema to the next one
+    1: """
+ALTER TABLE files ADD COLUMN sent_as BLOB;
+ALTER TABLE files ADD COLUMN span_start INTEGER;
+ALTER TABLE files ADD COLUMN span_stop INTEGER;
+CREATE INDEX renamed ON files (sent_as) WHERE sent_as IS NOT NULL;
+UPDATE files SET sha256 = NULL WHERE state = 'sending';
+""",
+}
 _COLUMNS = (
-    "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns"
+    "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns, "
+    "sent_as, span_start, span_stop"
 )
-_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"  # noqa: S608 - no foreign text in it
+_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 16)})"  # noqa: S608 - no foreign text in it
 _SELECT = f"SELECT {_COLUMNS} FROM files"  # noqa: S608 - no foreign text in it
 
 
@@ -80,6 +94,11 @@ class Rows:
         query = "SELECT size, mtime_ns, state FROM files WHERE path = ?"
         found: tuple[int, int, str] | None = self._run(lambda db: db.execute(query, (key,)).fetchone())
         return found
+
+    def sent_as(self, record_key: bytes) -> list[Entry]:
+        """The rows whose files have this key in the topic: under their own path, or renamed."""
+        query = f"{_SELECT} WHERE sent_as = ? OR (path = ? AND sent_as IS NULL)"
+        return self._run(lambda db: [_entry(row) for row in db.execute(query, (record_key, record_key))])
 
     def in_state(self, state: State) -> list[Entry]:
         """The rows in one state."""
@@ -191,22 +210,39 @@ def _check(db: sqlite3.Connection) -> None:
     if schema == 0 and not tables:
         db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         return
-    if schema != SCHEMA or not {"files", "facts"} <= tables:
+    if not 0 < schema <= SCHEMA or not {"files", "facts"} <= tables:
         raise _Unusable(f"it has schema {schema}, this openmsi has {SCHEMA}")
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise _Unusable(str(verdict))
+    for older in range(schema, SCHEMA):
+        _migrate(db, older)
     db.execute(f"{_SELECT} LIMIT 0")  # columns of another schema with our number
+
+
+def _migrate(db: sqlite3.Connection, schema: int) -> None:
+    try:
+        db.executescript(f"BEGIN; {_MIGRATIONS[schema]} PRAGMA user_version = {schema + 1}; COMMIT;")
+    except sqlite3.OperationalError as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if "column" in str(error) or "table" in str(error) or "index" in str(error):
+            raise _Unusable(f"it says that it has schema {schema}, and has not: {error}") from error
+        raise  # a full disk
 
 
 def _row(entry: Entry) -> tuple[object, ...]:
     return (
         entry.key, entry.size, entry.mtime_ns, str(entry.state), entry.inode, entry.id, entry.partition, entry.chunk,
         entry.acknowledged, entry.first_offset, entry.sha256, entry.reason, entry.since_ns,
+        entry.sent_as or None, *(entry.span or (None, None)),
     )  # fmt: skip
 
 
-_TYPES = (bytes, int, int, str, int, bytes, int, int, int, int | None, bytes | None, str, int)
+_TYPES = (
+    bytes, int, int, str, int, bytes, int, int, int, int | None, bytes | None, str, int,
+    bytes | None, int | None, int | None,
+)  # fmt: skip
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
@@ -214,5 +250,6 @@ def _entry(row: tuple[object, ...]) -> Entry:
     fits = all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True))
     if not fits or row[3] not in set(State):
         raise sqlite3.DatabaseError("a row with impossible values")
-    key, size, mtime_ns, state, *rest = row
-    return Entry(key, size, mtime_ns, State(state), *rest)  # type: ignore[arg-type]
+    key, size, mtime_ns, state, *rest, sent_as, start, stop = row
+    span = None if start is None or stop is None else (start, stop)
+    return Entry(key, size, mtime_ns, State(state), *rest, sent_as=sent_as or b"", span=span)  # type: ignore[arg-type, misc]

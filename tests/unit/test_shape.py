@@ -36,6 +36,7 @@ DOORS = {
     "msgpack": "openmsi_core/files/wire.py",
     "packaging": "openmsi_core/plugins/",
     "sqlite3": "openmsi_core/sending/",
+    "watchdog": "openmsi_core/sending/hints.py",
 }
 
 
