@@ -13,12 +13,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 _HELD = 10_000
-_TELLING = frozenset({"created", "modified", "closed", "moved"})
+_EVENTS = (FileCreatedEvent, FileModifiedEvent, FileClosedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent)
 
 _log = logging.getLogger(__name__)
 
@@ -88,16 +97,18 @@ class FolderHints:
         logging.getLogger("watchdog").addFilter(self._overheard)
         for name in ("watchdog.observers.inotify", "watchdog.observers.inotify_c"):
             logging.getLogger(name).addFilter(self._overheard)
-        observer = Observer()
+        observer: BaseObserver | None = None
         try:
-            observer.schedule(_Listener(self), os.fspath(self._root), recursive=True)
+            observer = Observer()
+            observer.schedule(_Listener(self), os.fspath(self._root), recursive=True, event_filter=list(_EVENTS))
             observer.start()
         except OSError as error:
             _log.warning(
                 "the system gives no events for %s (%s): the folder is looked through at intervals only; on Linux "
                 "raise fs.inotify.max_user_watches for quicker ones", self._root, error.strerror or error,
             )  # fmt: skip
-            observer.unschedule_all()
+            if observer is not None:
+                observer.stop()
         else:
             self._observer = observer
         return self
@@ -145,7 +156,7 @@ class _Listener(FileSystemEventHandler):
         self._hints = hints
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type not in _TELLING or (event.is_directory and event.event_type == "modified"):
+        if not isinstance(event, _EVENTS):
             return
-        is_moved = event.event_type == "moved"
+        is_moved = isinstance(event, FileMovedEvent | DirMovedEvent)
         self._hints.told(os.fsdecode(event.dest_path if is_moved else event.src_path), is_moved=is_moved)

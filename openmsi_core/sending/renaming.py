@@ -45,7 +45,10 @@ class Renaming:
                 f"rename {self.template!r} could give two files one path: it needs {{path}}, or {{folder}} with "
                 f"{{name}} or with {{stem}} and {{suffix}}, as in {_EXAMPLE}"
             )
-        self.renamed(RelativePath(("folder", "name.dat")), Facts(0, 0, 0, 0))
+        try:
+            self.renamed(RelativePath(("folder", "name.dat")), Facts(0, 0, 0, 0))
+        except PathRefused as error:
+            raise UsageError(str(error)) from error
 
     def renamed(self, path: RelativePath, facts: Facts) -> RelativePath:
         """The path under which a file arrives. Raises PathRefused when that cannot be one, UsageError for a format."""

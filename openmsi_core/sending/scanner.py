@@ -78,7 +78,7 @@ class Scanner:
     def look(self, place: str) -> Generator[Seen]:
         """The file at ``place`` below the root, or all files below the folder that it is; by the rules of a scan."""
         path = Path(place)
-        if not path.is_relative_to(self.root):
+        if path == self.root or not path.is_relative_to(self.root):
             return
         below = path.parent.relative_to(self.root).parts
         if ".." in below or OURS in below or not self._is_real(path.parent, below):

@@ -28,6 +28,7 @@ class _Look:
     since_ns: int
     first_ns: int
     scan: int
+    needs_ns: int
 
 
 class Settling:
@@ -58,23 +59,24 @@ class Settling:
             self._looks.pop(key, None)
             return True
         before = self._looks.get(key)
+        if before is None and len(self._looks) >= self._capacity:
+            return False
+        needs_ns = self.settle_ns
+        if is_moved:
+            needs_ns = 0 if wall_ns - mtime_ns >= TICK_NS else TICK_NS
         if before is None:
-            if len(self._looks) >= self._capacity:
-                return False
-            before = _Look(size, mtime_ns, now_ns, now_ns, self._scan)
+            now = _Look(size, mtime_ns, now_ns, now_ns, self._scan, needs_ns)
         elif (before.size, before.mtime_ns) != (size, mtime_ns):
-            before = _Look(size, mtime_ns, now_ns, before.first_ns, self._scan)
+            now = _Look(size, mtime_ns, now_ns, before.first_ns, self._scan, needs_ns)
         else:
-            before = _Look(size, mtime_ns, before.since_ns, before.first_ns, self._scan)
-        if is_moved and before.since_ns == now_ns and wall_ns - mtime_ns >= TICK_NS:
-            before = replace(before, since_ns=now_ns - self.settle_ns)
-        self._looks[key] = before
-        return now_ns - before.since_ns >= self.settle_ns and not is_in_step
+            now = replace(before, scan=self._scan, needs_ns=min(needs_ns, before.needs_ns))
+        self._looks[key] = now
+        return now_ns - now.since_ns >= now.needs_ns and not is_in_step
 
     def due_ns(self, key: bytes) -> int | None:
         """When to look at a file again, in the time of the clock that never jumps; None for one that does not wait."""
         look = self._looks.get(key)
-        return look.since_ns + self.settle_ns if look else None
+        return look.since_ns + look.needs_ns if look else None
 
     def waited_ns(self, key: bytes, now_ns: int) -> int:
         """How long a file has been waiting since it was first looked at; 0 for one that does not wait."""
