@@ -52,6 +52,10 @@ class Journal(Protocol):
         """Forget a path, soon."""
         ...
 
+    def acknowledged(self, partition: int, offset: int) -> None:
+        """Note how far a partition is acknowledged, together with the rows that say what of."""
+        ...
+
     def flush(self) -> None:
         """Make durable what was noted."""
         ...
@@ -71,6 +75,9 @@ class NoJournal:
         """Nothing."""
 
     def remove(self, key: bytes) -> None:
+        """Nothing."""
+
+    def acknowledged(self, partition: int, offset: int) -> None:
         """Nothing."""
 
     def flush(self) -> None:
@@ -101,6 +108,7 @@ class Ledger:
         self._rows = Rows(file)
         self._late: dict[bytes, Entry | None] = {}  # None: the row is to go
         self._late_since_ns = 0
+        self._late_offsets: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -170,6 +178,14 @@ class Ledger:
         """Forget a path, soon: what is there now will be sent."""
         self._later(key, None)
 
+    def acknowledged(self, partition: int, offset: int) -> None:
+        """Write with the next rows that everything of ours in a partition up to this offset is in the rows."""
+        self._late_offsets[partition] = offset
+
+    def offsets(self) -> dict[int, int]:
+        """How far each partition was acknowledged when rows were written last; see `acknowledged`."""
+        return self._rows.offsets()
+
     def fact(self, name: str) -> str:
         """A fact about the whole ledger, "" when it was never set."""
         return self._rows.fact(name)
@@ -189,6 +205,7 @@ class Ledger:
         if topic_id and before and before != topic_id:
             _log.warning("topic %s is not the one %s was sent to before: all is sent again", self.topic, self.root)
             self._late.clear()
+            self._late_offsets.clear()
             self._rows.forget_all()
         if topic_id and before != topic_id:
             self.set_fact("topic-id", topic_id)
@@ -201,9 +218,10 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what waits, and make it durable."""
-        if self._late:
-            self._rows.write(self._late)
+        if self._late or self._late_offsets:
+            self._rows.write(self._late, self._late_offsets)
             self._late.clear()
+            self._late_offsets.clear()
 
     def _later(self, key: bytes, entry: Entry | None) -> None:
         if not self._late:

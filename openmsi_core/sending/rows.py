@@ -58,6 +58,9 @@ _COLUMNS = (
     "sent_as, span_start, span_stop"
 )
 _PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 16)})"  # noqa: S608 - no foreign text in it
+_PUT_FACT = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+_OFFSET = "acknowledged-"  # and the partition
+_NONE: Mapping[int, int] = {}
 _SELECT = f"SELECT {_COLUMNS} FROM files"  # noqa: S608 - no foreign text in it
 
 
@@ -109,14 +112,18 @@ class Rows:
         query = "SELECT state, count(*) FROM files GROUP BY state"
         return {State(state): count for state, count in self._run(lambda db: db.execute(query).fetchall())}
 
-    def write(self, batch: Mapping[bytes, Entry | None]) -> None:
-        """Write rows (None: delete) in one durable transaction. Raises FolderError, and then none is written."""
+    def write(self, batch: Mapping[bytes, Entry | None], offsets: Mapping[int, int] = _NONE) -> None:
+        """Write rows (None: delete) and ``offsets`` by partition in one durable transaction.
+
+        Raises FolderError, and then none is written.
+        """
 
         def change(db: sqlite3.Connection) -> None:
             with db:
                 db.execute("BEGIN")
                 db.executemany("DELETE FROM files WHERE path = ?", [(key,) for key in batch if batch[key] is None])
                 db.executemany(_PUT, [_row(entry) for entry in batch.values() if entry is not None])
+                db.executemany(_PUT_FACT, [(f"{_OFFSET}{number}", str(offset)) for number, offset in offsets.items()])
 
         self._run(change)
 
@@ -126,6 +133,7 @@ class Rows:
         def change(db: sqlite3.Connection) -> None:
             with db:
                 db.execute("DELETE FROM files")
+                db.execute(f"DELETE FROM facts WHERE name GLOB '{_OFFSET}*'")  # noqa: S608 - no foreign text in it
 
         self._run(change)
 
@@ -134,12 +142,19 @@ class Rows:
         found = self._run(lambda db: db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone())
         return str(found[0]) if found else ""
 
+    def offsets(self) -> dict[int, int]:
+        """The offsets that were written, by partition."""
+        query = f"SELECT name, value FROM facts WHERE name GLOB '{_OFFSET}*'"  # noqa: S608 - no foreign text in it
+        found = self._run(lambda db: db.execute(query).fetchall())
+        pairs = [(name.removeprefix(_OFFSET), value) for name, value in found]
+        return {int(number): int(value) for number, value in pairs if number.isdigit() and value.lstrip("-").isdigit()}
+
     def set_fact(self, name: str, value: str) -> None:
         """Set a fact, durably."""
 
         def change(db: sqlite3.Connection) -> None:
             with db:
-                db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+                db.execute(_PUT_FACT, (name, value))
 
         self._run(change)
 

@@ -181,6 +181,8 @@ class Sender:
 
     def _note_begun(self) -> None:
         new = [flight for flight in self._lanes if flight.needs_row]
+        if new:
+            self._conclude()  # offsets that were noted are written together with the rows that say what of
         for flight in new:
             self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
         if new:
@@ -238,6 +240,8 @@ class Sender:
             flight.give_up(Ending.REFUSED, reason)
         elif not reason:
             flight.acknowledge(offset)
+            if offset is not None:
+                self._journal.acknowledged(flight.partition, offset)
             if flight.is_noted and not flight.is_over:
                 self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
         self._may_be_over(flight)

@@ -7,25 +7,25 @@ million files does not hold up a small file, nor a large file the scan. The scan
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from itertools import islice
 from threading import Event
 
 from openmsi_core.errors import BrokerUnreachable, FolderError
-from openmsi_core.ports import RecordSink
+from openmsi_core.ports import RecordReader, RecordSink
 from openmsi_core.sending.agenda import Agenda
 from openmsi_core.sending.complaints import Complaints
 from openmsi_core.sending.entries import DEALT_WITH, Entry, State
 from openmsi_core.sending.goals import Goal
-from openmsi_core.sending.halves import may_go_on
 from openmsi_core.sending.hints import Hints, NoHints
 from openmsi_core.sending.ledger import Ledger
 from openmsi_core.sending.manner import Manner
 from openmsi_core.sending.outlet import Budget
 from openmsi_core.sending.patience import Patience
 from openmsi_core.sending.reports import Ending, Report, Tally, say
+from openmsi_core.sending.restarting import take_up
 from openmsi_core.sending.rules import Clocks, Rules
 from openmsi_core.sending.scanner import Scanner
 from openmsi_core.sending.seen import Seen
@@ -45,8 +45,8 @@ _log = logging.getLogger(__name__)
 class Watch:
     """Watches the folder of an open ``ledger`` and sends what becomes ready, until ``stop`` is set or ``goal`` reached.
 
-    ``report`` is told the end of every attempt; ``tally`` counts. ``hints`` say where to look between scans; ``ends``
-    answers which offsets each partition of the topic still has, None of them when halves are never to be continued.
+    ``report`` is told the end of every attempt; ``tally`` counts. ``hints`` say where to look between scans; ``reader``
+    reads the topic where an earlier process ended; without it what was half sent is given up.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Watch:
         report: Callable[[Report], None] = say,
         clocks: Clocks | None = None,
         hints: Hints | None = None,
-        ends: Callable[[], Mapping[int, tuple[int, int]]] = dict,
+        reader: Callable[[], AbstractContextManager[RecordReader]] | None = None,
     ) -> None:
         self.tally = Tally()
         self.sender = Sender(sink, ledger, self._ended, manner, budget=budget)
@@ -77,7 +77,7 @@ class Watch:
         self._settling = Settling(settle_ns, trusts_age=goal.trusts_age and not rules.polling)
         self._hints = hints or NoHints()
         self._has_hints = hints is not None
-        self._ends = ends
+        self._reader = reader
         self._sidecars = (manner or Manner()).sidecars
         self._scanner = Scanner(ledger.root, self._complaints, rules.include, rules.exclude, self._sidecars)
         self._again = Agenda()
@@ -129,19 +129,11 @@ class Watch:
 
     def _greet(self) -> None:
         self.sender.start()
-        halves = [half for half in self._ledger.half_sent() if not self.sender.is_busy_with(half.key)]
-        ends, now_ns, given_up = self._ends() if halves else {}, self._clocks.wall_ns(), []
-        for half in halves:
-            seen = next(self._scanner.look(self._scanner.place_of(half.key)), None)
-            if seen is not None and may_go_on(half, seen, ends, now_ns):
-                self.sender.go_on(seen, half)
-                records = half.acknowledged
-                _log.info("%s was left half sent: it is continued after record %d", seen.relative, records)
-            else:
-                given_up.append(half)
-        count = self.sender.abandon(given_up)
-        if count:
-            _log.info("%d files were left half sent: they are given up there and sent anew", count)
+        if self._reader is not None:
+            with self._reader() as reader:
+                take_up(self._ledger, self.sender, self._scanner, reader, self._clocks.wall_ns())
+        else:
+            self.sender.abandon(self._ledger.half_sent())
 
     def _patiently(self, action: Callable[[], None]) -> bool:
         """Do it; again after a second as long as the broker is away and is waited for. False: told to stop."""

@@ -77,7 +77,7 @@ def watch_folder(
         watch = Watch(
             ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report,
             hints=None if rules.polling or settings.once else FolderHints(root),
-            ends=partial(_ends, kafka, settings.topic),
+            reader=partial(TopicReader, kafka, settings.topic),
         )  # fmt: skip
         return SendReport(watch.run(), stopped[0])
 
@@ -130,11 +130,6 @@ def _outgoing(
     with TopicProducer(kafka, topic, chunk=chunk, connect=seconds) as sink:
         learn(admin.check_send(kafka, topic, chunk))
         yield sink
-
-
-def _ends(kafka: Mapping[str, str], topic: str) -> Mapping[int, tuple[int, int]]:
-    with TopicReader(kafka, topic) as reader:
-        return reader.ends()
 
 
 def _manner(

@@ -90,8 +90,9 @@ def test_a_sidecar_without_a_file_waits_for_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1]", b'{"a": [1]}', b'{"a": true}', b'{"a": null}', b"\xff", b'{"a": 1e999}', b" " * 70_000]
-)  # fmt: skip
+    "content",
+    [b"", b"{", b"[1]", b'{"a": [1]}', b'{"a": true}', b'{"a": null}', b"\xff", b'{"a": 1e999}', b" " * 70_000],
+)
 def test_a_sidecar_that_says_nothing_plain_keeps_its_file_back_and_is_named(tmp_path: Path, content: bytes) -> None:
     file = _put(tmp_path, "scan", b"data")
     _put(tmp_path, "scan.meta.json", content)
@@ -142,7 +143,7 @@ def test_ranges_are_written_start_end(text: str, span: tuple[int, int] | None) -
 
 @pytest.mark.parametrize("text", ["5", "-", "-5", "5-5", "6-5", "a-b", "1-2-3", "0-1XB"])
 def test_a_range_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="START-END|selects nothing"):
+    with pytest.raises(ValueError, match=r"START-END|selects nothing"):
         span_of(text)
 
 
