@@ -75,14 +75,20 @@ class Scanner:
         self.left_out = 0
         yield from self._walk([(os.fspath(self.root), b"")])
 
-    def look(self, place: str) -> Generator[Seen]:
-        """The file at ``place`` below the root, or all files below the folder that it is; by the rules of a scan."""
+    def look(self, place: str, trusted: set[Path] | None = None) -> Generator[Seen]:
+        """The file at ``place`` below the root, or all files below the folder that it is; by the rules of a scan.
+
+        Folders in ``trusted`` were found to be no links a moment ago; those that are looked at come into it.
+        """
         path = Path(place)
         if path == self.root or not path.is_relative_to(self.root):
             return
         below = path.parent.relative_to(self.root).parts
-        if ".." in below or OURS in below or not self._is_real(path.parent, below):
-            return
+        trusted = set() if trusted is None else trusted
+        if path.parent not in trusted:
+            if ".." in below or OURS in below or not self._is_real(path.parent, below):
+                return
+            trusted.add(path.parent)
         prefix = "".join(f"{part}/" for part in below).encode("utf-8", "surrogateescape")
         folders: list[tuple[str, bytes]] = []
         yield from self._look(_Place(path.name, place), prefix, folders)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from threading import Event
 
 from openmsi_core.errors import BrokerUnreachable, FolderError
@@ -152,11 +153,12 @@ class Watch:
     def _turn(self) -> None:
         """Some hints, what is due, a slice of the scan, a step of the sender."""
         now_ns = self._clocks.steady_ns()
+        trusted: set[Path] = set()
         for hint in self._hints.take(_SLICE):
-            for seen in self._scanner.look(hint.place):
+            for seen in self._scanner.look(hint.place, trusted):
                 self._consider(seen, now_ns, is_moved=hint.is_moved)
-        for key in self._again.due(now_ns, _SLICE):
-            for seen in self._scanner.look(self._scanner.place_of(key)):
+        for key in self._again.due(now_ns, _SLICE) if self.sender.has_room else ():
+            for seen in self._scanner.look(self._scanner.place_of(key), trusted):
                 self._consider(seen, now_ns)
         if self._hints.were_lost():
             _log.debug("events were lost: the whole folder is looked through")
@@ -165,7 +167,8 @@ class Watch:
             self._scan, self._scan_ns = self._scanner.scan(), 0
         if self._scan is not None:
             self._look(self._scan)
-        until_ns = min(self._next_ns, self._again.next_ns) if self._scan is None else now_ns
+        next_ns = min(self._next_ns, self._again.next_ns) if self.sender.has_room else self._next_ns
+        until_ns = next_ns if self._scan is None else now_ns
         longest = _LONGEST_WAIT_HINTED if self._has_hints else _LONGEST_WAIT
         self.sender.step(max(0.0, min((until_ns - now_ns) / 1e9, longest)))
         self._ledger.flush_if_due()
@@ -204,7 +207,9 @@ class Watch:
         elif owner is not None:
             self._settling.forget(key)
             self._take_sidecar(seen, owner)
-        elif self.sender.has_room and self._has_its_sidecar(key, now_ns):
+        elif not self.sender.has_room:
+            self._again.put(key, now_ns)
+        elif self._has_its_sidecar(key, now_ns):
             self._settling.forget(key)
             self.sender.offer(seen)
 
