@@ -58,7 +58,8 @@ def take_up(ledger: Ledger, sender: Sender, scanner: Scanner, reader: RecordRead
             ledger.put(
                 replace(half, state=State.SENT, sha256=found.sha256, acknowledged=found.records, since_ns=now_ns)
             )
-    count = sum(_write_down(found, ledger, scanner, now_ns) for found in whole.values())
+    latest = {found.version.path.key: found for found in whole.values() if found.version is not None}
+    count = sum(_write_down(found, ledger, scanner, now_ns) for found in latest.values())
     if count:
         _log.info("%d files were sent by the last process, which could not write it down any more", count)
     for partition, (_, high) in ends.items():
@@ -99,34 +100,36 @@ def _whole_behind(
 
 
 def _write_down(found: Found, ledger: Ledger, scanner: Scanner, now_ns: int) -> bool:
-    """A version of which the ledger has no row: ours if the file with that path has that content now."""
+    """The last version of a path, if the ledger has no row of it: ours when the file has that content now."""
     version, first = found.version, found.first
     if version is None or first is None:
         return False
+    before = ledger.entry(version.path.key)
+    if before is not None and before.state is State.SENDING:
+        return False  # it is known what that file is about
     key = version.path.key
     for seen in scanner.look(scanner.place_of(key)):
         facts, span = seen.facts, version.span
-        size = facts.size if span is None else min(span[1], facts.size) - span[0]
-        is_same = (seen.key, size, facts.mtime_ns) == (key, version.size, version.mtime_ns)
-        if is_same and not ledger.known(key, facts.size, facts.mtime_ns) and _digest(seen.file, span) == found.sha256:
-            ledger.put(
-                Entry(
-                    key,
-                    facts.size,
-                    facts.mtime_ns,
-                    State.SENT,
-                    facts.inode,
-                    version.id,
-                    first.partition,
-                    version.chunk,
-                    found.records,
-                    first.offset,
-                    found.sha256,
-                    since_ns=now_ns,
-                    span=span,
-                )
+        if seen.key != key or _digest(seen.file, span) != found.sha256:
+            continue
+        ledger.put(
+            Entry(
+                key,
+                facts.size,
+                facts.mtime_ns,
+                State.SENT,
+                facts.inode,
+                version.id,
+                first.partition,
+                version.chunk,
+                found.records,
+                first.offset,
+                found.sha256,
+                since_ns=now_ns,
+                span=span,
             )
-            return True
+        )
+        return True
     return False
 
 
