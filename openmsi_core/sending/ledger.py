@@ -5,7 +5,8 @@ not: that it survives. A ledger that is lost or damaged is put aside and begun a
 again, and receivers recognise equal content. It never needs a person.
 
 A version is told by path, size and time of change: a file that is unchanged in these is never sent again. Where only
-the time is another one, the digest decides: the file is read, and sent if its content is not what was sent.
+the time is another one, or another file of the same size and time took the place, the digest decides: the file is
+read, and sent if its content is not what was sent.
 
 Rows are written in batches, a fraction of a second late: a crash in between costs that a file is sent again. The
 one thing that the sender writes at once is that a file of several records is about to be sent, so that after a crash
@@ -140,16 +141,17 @@ class Ledger:
             self._rows.close()
             self._lock.__exit__(None, None, None)
 
-    def known(self, key: bytes, size: int, mtime_ns: int) -> bool:
-        """True when this version was sent already, or is to be skipped."""
+    def known(self, key: bytes, size: int, mtime_ns: int, inode: int = 0) -> bool:
+        """True when this version was sent already, or is to be skipped. ``inode`` counts where it is not 0."""
         late = self._late.get(key)
         if late is not None:
-            found: tuple[int, int, str] | None = (late.size, late.mtime_ns, late.state)
+            found: tuple[int, int, str, int] | None = (late.size, late.mtime_ns, late.state, late.inode)
         else:
             found = None if key in self._late else self._rows.version(key)
         if found is None:
             return False
-        return found[:2] == (size, mtime_ns) and found[2] in DEALT_WITH
+        is_other = inode != found[3] and inode != 0 and found[3] != 0
+        return found[:2] == (size, mtime_ns) and found[2] in DEALT_WITH and not is_other
 
     def entry(self, key: bytes) -> Entry | None:
         """What is known of a path, written or about to be."""

@@ -92,10 +92,10 @@ class Rows:
         found = self._run(lambda db: [_entry(row) for row in db.execute(f"{_SELECT} WHERE path = ?", (key,))])
         return found[0] if found else None
 
-    def version(self, key: bytes) -> tuple[int, int, str] | None:
-        """Size, time of change and state in the row of a path: what a scan asks a hundred thousand times."""
-        query = "SELECT size, mtime_ns, state FROM files WHERE path = ?"
-        found: tuple[int, int, str] | None = self._run(lambda db: db.execute(query, (key,)).fetchone())
+    def version(self, key: bytes) -> tuple[int, int, str, int] | None:
+        """Size, time of change, state and inode in the row of a path: what a scan asks a hundred thousand times."""
+        query = "SELECT size, mtime_ns, state, inode FROM files WHERE path = ?"
+        found: tuple[int, int, str, int] | None = self._run(lambda db: db.execute(query, (key,)).fetchone())
         return found
 
     def sent_as(self, record_key: bytes) -> list[Entry]:
@@ -164,10 +164,10 @@ class Rows:
             raise AssertionError("the ledger is not open")
         try:
             return action(self._db)
-        except sqlite3.OperationalError as error:  # a full disk, a file system that went away
-            raise self._refused(error) from error
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # a subclass tells of a mistake of ours, not of damage
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not _is_damage(error):
+                if isinstance(error, sqlite3.OperationalError):  # a full disk, a file system that went away
+                    raise self._refused(error) from error
                 raise
             self._put_aside(str(error))
             self._db = self._new()
@@ -211,12 +211,22 @@ def _opened(file: Path) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             _check(db)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not _is_damage(error):
+                raise
             raise _Unusable(str(error)) from error
         undo.pop_all()
     return db
+
+
+def _is_damage(error: Exception) -> bool:
+    """True when the bytes of the file are to blame, and not the disk, another process, or a mistake of ours.
+
+    Flipped bits also make texts that are no UTF-8, and tables that have other columns than they had.
+    """
+    if isinstance(error, sqlite3.OperationalError):
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+    return type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeDecodeError)
 
 
 def _check(db: sqlite3.Connection) -> None:
@@ -241,9 +251,9 @@ def _migrate(db: sqlite3.Connection, schema: int) -> None:
     except sqlite3.OperationalError as error:
         if db.in_transaction:
             db.execute("ROLLBACK")
-        if "column" in str(error) or "table" in str(error) or "index" in str(error):
-            raise _Unusable(f"it says that it has schema {schema}, and has not: {error}") from error
-        raise  # a full disk
+        if not _is_damage(error):
+            raise  # a full disk
+        raise _Unusable(f"it says that it has schema {schema}, and has not: {error}") from error
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

@@ -193,7 +193,8 @@ class Watch:
 
     def _consider(self, seen: Seen, now_ns: int, *, is_moved: bool = False) -> None:
         key, facts = seen.key, seen.facts
-        if self._ledger.known(key, facts.size, facts.mtime_ns):
+        inode = 0 if self._rules.polling else facts.inode  # network mounts give a file another one when they please
+        if self._ledger.known(key, facts.size, facts.mtime_ns, inode):
             return
         owner = self._sidecars.owner(key)
         if owner is None and not self._goal.wants(key, now_ns):

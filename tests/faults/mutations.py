@@ -434,7 +434,7 @@ def no_second_look() -> Iterator[None]:
 def one_look_is_enough() -> Iterator[None]:
     """A path that was sent is never looked at again, as the predecessor's is not: P1."""
 
-    def known(ledger: Ledger, key: bytes, size: int, mtime_ns: int) -> bool:
+    def known(ledger: Ledger, key: bytes, *_: int) -> bool:
         found = ledger.entry(key)
         return found is not None and found.state in DEALT_WITH
 
