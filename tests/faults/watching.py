@@ -101,9 +101,9 @@ def once(trial: Trial, root: Path, topic: Topic, exclude: tuple[str, ...] = ()) 
         return watch.run().sent
 
 
-def quick(*, interval: float = 0.05, exclude: tuple[str, ...] = ()) -> Rules:
+def quick(*, interval: float = 0.05, exclude: tuple[str, ...] = (), polling: bool = False) -> Rules:
     """The rules of a trial that has no time to wait."""
-    return Rules(settle=_SETTLE, interval=interval, exclude=exclude)
+    return Rules(settle=_SETTLE, interval=interval, exclude=exclude, polling=polling)
 
 
 def hinted(root: Path, *, held: int = 10_000) -> FolderHints:
