@@ -22,8 +22,8 @@ test: setup
 kafka: setup
 	$(BIN)/python -m pytest -m kafka tests/kafka
 
-QUICK  := F1 F3 F5 F6 F7 F8 F9 F11 F12 F13 F16 F17 F18 F19 F20 F22 F23
-MODEL  := F3 F11 F12 F17 F20 F23
+QUICK  := F1 F2 F3 F5 F6 F7 F8 F9 F11 F12 F13 F14 F15 F16 F17 F18 F19 F20 F21 F22 F23
+MODEL  := F3 F11 F12 F14 F17 F20 F21 F23
 faults-quick: setup
 	$(BIN)/python -m tests.faults --first 1 $(QUICK:%=--only %)
 	$(BIN)/python -m tests.faults --mutations $(MODEL:%=--only %)

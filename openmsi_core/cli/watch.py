@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 @click.option("--rescan", metavar="TIME", help="How often the folder is looked through. [default: 5s]")
 @click.option("--new-only", is_flag=True, default=None, help="Not what is there at the very first start.")
 @click.option("--once", is_flag=True, default=None, help="Send what is there and not sent yet, then end.")
+@click.option(
+    "--polling", is_flag=True, default=None, help="Events cannot be trusted; network mounts are found anyway."
+)
+@click.option("--sidecar", metavar="SUFFIX", help="NAME + SUFFIX is JSON that goes with NAME, as .meta.json does.")
+@click.option("--bytes", "bytes", metavar="START-END", help="Only these bytes of each file, as 0-64KiB for its head.")
+@click.option("--rename", metavar="TEMPLATE", help="The path to arrive under, as {folder}/{stem}-xrd7{suffix}.")
 @click.option("--chunk-size", "chunk", metavar="SIZE", help="Bytes in one record. [default: 512KiB]")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Goes with each file; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")

@@ -3,7 +3,7 @@
 from openmsi_core.settings.loading import load, run_settings, sources, watch_settings
 from openmsi_core.settings.reading import find
 from openmsi_core.settings.tables import HIDDEN, Origin, RunSettings, Settings, WatchSettings, is_secret
-from openmsi_core.settings.units import bytes_of, seconds_of
+from openmsi_core.settings.units import bytes_of, seconds_of, span_of
 from openmsi_core.settings.values import broker_address
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "run_settings",
     "seconds_of",
     "sources",
+    "span_of",
     "watch_settings",
 ]

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from openmsi_core.files.paths import wanted
 from openmsi_core.model import RelativePath
-from openmsi_core.settings.units import bytes_of, moment_of, seconds_of
+from openmsi_core.settings.units import bytes_of, moment_of, seconds_of, span_of
 
 HIDDEN = "(hidden)"
 _SECRET = re.compile(
@@ -79,12 +79,18 @@ def _start(value: str) -> str:
     return value
 
 
+def _selected(value: str) -> str:
+    span_of(value)
+    return value
+
+
 Bytes = Annotated[int, BeforeValidator(bytes_of)]
 Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Globs = Annotated[Names, AfterValidator(_patterns)]
 Topic = Annotated[str, AfterValidator(_topic)]
+Selected = Annotated[str, AfterValidator(_selected)]
 Start = Annotated[str, AfterValidator(_start)]
 
 
@@ -108,6 +114,7 @@ Table = TypeVar("Table", bound=_Table)
 
 class WatchSettings(_Table):
     """``[watch.NAME]``: a folder whose files are sent. ``settle`` and ``rescan`` are seconds, ``chunk`` bytes.
+    ``selected`` is the text of ``bytes``; `span_of` says what it means.
 
     ``topic`` may be missing in the file; what `watch_settings` answers always has one.
     """
@@ -120,6 +127,10 @@ class WatchSettings(_Table):
     rescan: Seconds = Field(default=5.0, gt=0)
     new_only: bool = False
     once: bool = False
+    polling: bool = False
+    sidecar: str = ""
+    selected: Selected = Field(default="", alias="bytes")
+    rename: str = ""
     chunk: Bytes = Field(default=512 * 1024, ge=16 * 1024, le=8 * 1024 * 1024)
     meta: Mapping[str, str | int | float] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,17 +15,25 @@ from threading import Event
 from openmsi_core.errors import FolderError
 from openmsi_core.kafka import admin
 from openmsi_core.kafka.producer import TopicProducer
+from openmsi_core.kafka.reading import TopicReader
 from openmsi_core.ports import RecordSink
 from openmsi_core.sending.goals import Forever, OnePass
+from openmsi_core.sending.hints import FolderHints
 from openmsi_core.sending.ledger import Ledger, ledger_file
 from openmsi_core.sending.manner import Manner
+from openmsi_core.sending.mounts import network_kind
 from openmsi_core.sending.outlet import Budget
+from openmsi_core.sending.renaming import Renaming
 from openmsi_core.sending.reports import Report, Tally
+from openmsi_core.sending.rules import Rules
+from openmsi_core.sending.sidecars import Sidecars
 from openmsi_core.sending.uploading import Upload, gathered
-from openmsi_core.sending.watching import Rules, Watch
-from openmsi_core.settings import WatchSettings
+from openmsi_core.sending.watching import Watch
+from openmsi_core.settings import WatchSettings, span_of
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.signals import signals_set
+
+_log = logging.getLogger(__name__)
 
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
 
@@ -44,16 +53,14 @@ def watch_folder(
 
     ``state`` is where its ledger lies. Raises FolderError, SettingsError, TopicError, BrokerError.
     """
-    rules = Rules(
-        settle=settings.settle,
-        interval=_ONE_PASS if settings.once else settings.rescan,
-        new_only=settings.new_only,
-        include=settings.include,
-        exclude=settings.exclude,
-    )
     root = settings.path.absolute()
     if not root.is_dir():
         raise FolderError(f"there is no folder {root}; create it, or watch another one")
+    manner = _manner(
+        settings.chunk, settings.meta, span=span_of(settings.selected), sidecars=Sidecars(settings.sidecar),
+        renaming=Renaming(settings.rename),
+    )  # fmt: skip
+    rules = _rules(settings, root)
     ledger = Ledger(ledger_file(state, root, settings.topic), root=root, topic=settings.topic)
     goal = OnePass(int(settings.settle * 1e9)) if settings.once else Forever()
     stop = Event()
@@ -67,9 +74,26 @@ def watch_folder(
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
         if sink is None:
             return SendReport(Tally(), stopped[0])
-        manner = _manner(settings.chunk, settings.meta)
-        watch = Watch(ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report)
+        watch = Watch(
+            ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report,
+            hints=None if rules.polling or settings.once else FolderHints(root),
+            reader=partial(TopicReader, kafka, settings.topic),
+        )  # fmt: skip
         return SendReport(watch.run(), stopped[0])
+
+
+def _rules(settings: WatchSettings, root: Path) -> Rules:
+    kind = network_kind(root)
+    if kind:
+        _log.info("%s is a network mount (%s): no events, it is looked through every %g s", root, kind, settings.rescan)
+    return Rules(
+        settle=settings.settle,
+        interval=_ONE_PASS if settings.once else settings.rescan,
+        new_only=settings.new_only,
+        polling=settings.polling or bool(kind),
+        include=settings.include,
+        exclude=settings.exclude,
+    )
 
 
 def upload_files(
@@ -108,12 +132,23 @@ def _outgoing(
         yield sink
 
 
-def _manner(chunk: int, meta: Mapping[str, str | int | float]) -> Manner:
+def _manner(
+    chunk: int,
+    meta: Mapping[str, str | int | float],
+    *,
+    span: tuple[int, int] | None = None,
+    sidecars: Sidecars | None = None,
+    renaming: Renaming | None = None,
+) -> Manner:
     try:
         version = metadata.version("openmsi")
     except metadata.PackageNotFoundError:  # run from a source tree that is not installed
         version = "unknown"
-    return Manner(chunk=chunk, user=meta, source=f"{socket.gethostname()} openmsi/{version}")
+    source = f"{socket.gethostname()} openmsi/{version}"
+    return Manner(
+        chunk=chunk, user=meta, source=source, span=span,
+        sidecars=sidecars or Sidecars(), renaming=renaming or Renaming(),
+    )  # fmt: skip
 
 
 def _budget(kafka: Mapping[str, str]) -> Budget:

@@ -37,6 +37,7 @@ DOORS = {
     "packaging": "openmsi_core/plugins/",
     "sqlite3": "openmsi_core/sending/",
     "tomlkit": "openmsi_core/settings/importing.py",
+    "watchdog": "openmsi_core/sending/hints.py",
 }
 
 
