@@ -17,11 +17,15 @@ OURS = "openmsi"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What the metadata of an installed package says, parsed once: that is most of the time of a listing."""
+    """What the metadata of an installed package says, parsed once: that is most of the time of a listing.
+
+    ``folder`` is where it was installed: a folder, or an archive.
+    """
 
     name: str
     version: str
     requires: tuple[str, ...]
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ def package_of(dist: Distribution) -> Package:
         name=str(metadata["Name"]),
         version=str(metadata["Version"]),
         requires=tuple(dist.requires or ()) if requires is None else tuple(map(str, requires)),
+        folder=str(dist.locate_file("")),
     )
 
 
