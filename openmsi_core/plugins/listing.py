@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from openmsi_core.plugins.entry import (
 from openmsi_core.plugins.requirements import Installed, Package, canonical, judge, package_of
 from openmsi_core.plugins.source import find_module
 
+_real = functools.cache(os.path.realpath)  # a listing asks for the same few folders a hundred times
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -35,7 +38,7 @@ class Found:
 
 def packages(installed: Installed) -> Iterator[Found]:
     """Every installed package that has plugins, once, in the order in which imports would find them."""
-    seen = set()
+    versions: dict[tuple[str, str], list[str]] = {}  # by name and folder
     for dist in installed.all():
         package = Package("(unknown)", "", ())
         try:
@@ -43,24 +46,26 @@ def packages(installed: Installed) -> Iterator[Found]:
             if text is None or "openmsi." not in text:
                 continue
             package = package_of(dist)
-            whose = (canonical(package.name), package.version, os.path.realpath(package.folder))
-            if whose not in seen:  # a folder may stand on the path twice
-                seen.add(whose)
+            before = versions.setdefault((canonical(package.name), _real(package.folder)), [])
+            if package.version not in before:  # else its folder stands on the path twice
                 points = tuple(point for point in dist.entry_points if point.group in GROUPS)
-                yield Found(package, points, hidden_by=_hidden_by(package, installed))
+                yield Found(package, points, hidden_by=_hidden_by(package, before, installed))
+                before.append(package.version)
         except Exception as error:  # noqa: BLE001 - one package that cannot be read is one line
             where = f"below {dist.locate_file('')} cannot be read ({type(error).__name__}: {error})"
             yield Found(package, trouble=f"its entry points {where}; install {package.name} again")
 
 
-def _hidden_by(package: Package, installed: Installed) -> str:
-    """Which installation of the same package imports find instead of this one, "" if they find this one."""
+def _hidden_by(package: Package, before: Sequence[str], installed: Installed) -> str:
+    """Which installation of the same package imports find instead of this one, "" if they find this one.
+
+    ``before`` are versions that were seen in the same folder: an interrupted pip leaves such behind.
+    """
     first = installed.first(package.name)
     folder = package.folder if first is None else str(first.locate_file(""))
-    if first is None or (os.path.realpath(folder), first.version) == (
-        os.path.realpath(package.folder),
-        package.version,
-    ):
+    if before:
+        return f"{package.name} {before[0]} in {package.folder}"
+    if first is None or _real(folder) == _real(package.folder):
         return ""
     return f"{package.name} {first.version} in {folder}"
 
@@ -108,11 +113,11 @@ def _module_hidden_by(package: Package, module: str, search: Sequence[str] | Non
     spec = find_module(top, search)
     if spec is None or spec.origin is None or spec.loader is None:
         return ""
-    own = os.path.realpath(package.folder)
+    own = _real(package.folder)
     is_package = spec.submodule_search_locations is not None
     home = os.path.dirname(os.path.dirname(spec.origin) if is_package else spec.origin)  # noqa: PTH120 - this is 10 ms
     there = [os.path.join(own, f"{top}.py"), os.path.join(own, top, "__init__.py")]  # noqa: PTH118 - cheaper than Path
-    if os.path.realpath(home) == own or not any(map(os.path.exists, there)):
+    if _real(home) == own or not any(map(os.path.exists, there)):
         return ""  # of an editable installation the module stands elsewhere, and only there
     return f"its module {module} is hidden by {spec.origin}; rename one, or take that off the path"
 
