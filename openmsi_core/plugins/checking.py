@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,21 @@ def check(path: Path, seconds: float | None) -> Report:
     if path.is_dir():
         return _checked_tree(path, seconds)
     if path.suffix == ".whl" and path.is_file():
-        return _checked(path.resolve(), [str(path.resolve())], [], seconds)
+        return _checked_wheel(path, seconds)
     raise PluginError(
         f"{path} is neither a folder with a {_PROJECT} nor a wheel. `openmsi plugins show NAME` tells about what is "
         "installed."
     )
+
+
+def _checked_wheel(wheel: Path, seconds: float | None) -> Report:
+    with tempfile.TemporaryDirectory(prefix="openmsi-check-") as scratch:
+        try:
+            with zipfile.ZipFile(wheel) as packed:
+                packed.extractall(scratch)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise PluginError(f"{wheel} cannot be read as a wheel: {error}. Build it again.") from error
+        return _checked(Path(scratch), [scratch], [], seconds)
 
 
 def _checked_tree(folder: Path, seconds: float | None) -> Report:
