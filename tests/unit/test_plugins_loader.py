@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +121,36 @@ def test_a_renamed_entry_point_is_seen_at_once(installed: Installs, tmp_path: Pa
         build(name, {})
 
 
+@pytest.mark.parametrize(
+    ("code", "is_kept"),
+    [
+        ("from stevedore.driver import DriverManager; DriverManager('openmsi.extractors', 'file-info')", True),
+        ("from openmsi_core.plugins.loader import options_of; options_of('file-info')", False),
+    ],
+    ids=["stevedore alone", "ours"],
+)
+def test_stevedores_cache_on_disk_is_neither_asked_nor_filled(tmp_path: Path, code: str, is_kept: bool) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert any(tmp_path.rglob("*")) == is_kept
+
+
+def test_of_two_packages_with_one_name_the_one_that_is_said_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for package, more in (("my-a", 1), ("my-between", 0), ("my-b", 2)):
+        name = "between" if package == "my-between" else "twin"
+        extractor(tmp_path, package, name, GOOD.replace("file.size", f"{more} * file.size"))
+    try:
+        found = [build(f"{package}/twin", {})(None).handle(data_file(b"abc")) for package in ("my-a", "My_B")]
+        assert [done.results[0].value["bytes"] for done in found] == [3, 6]
+        assert "my_between" not in sys.modules
+    finally:
+        for module in ("my_a", "my_b"):
+            sys.modules.pop(module, None)
+
+
 HOOKS = """
 from openmsi_core import hookimpl
 notes = []
@@ -142,3 +174,30 @@ def test_hook_plugins_that_are_named_are_loaded_and_told(tmp_path: Path, monkeyp
         load_hooks(["bad"])
     with pytest.raises(PluginError, match="Did you mean 'notes'"):
         load_hooks(["note"])
+
+
+def test_two_hooks_of_one_name_are_told_both_and_one_named_twice_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for package in ("my-a", "my-b"):
+        module = f"{package.replace('-', '_')}_hooks"
+        install(tmp_path, package, {"openmsi.hooks": {"notes": f"{module}:Notes"}}, {f"{module}.py": HOOKS})
+    announcer = Announcer()
+    for name, observer in load_hooks(["my-a/notes", "my-b/notes"]):
+        announcer.add(observer, name)
+    announcer.tell("openmsi_closing", reason="over")
+    assert [sys.modules.pop(f"{each}_hooks").notes for each in ("my_a", "my_b")] == [["over"], ["over"]]
+    ((name, observer),) = load_hooks(["my-a/notes"])
+    with pytest.raises(PluginError, match="the observer my-a/notes is named twice"):
+        announcer.add(observer, name)
+    sys.modules.pop("my_a_hooks")
+
+
+def test_a_hook_class_that_cannot_be_built_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = "class Notes:\n  def __init__(self, where): ...\n"
+    install(tmp_path, "my-c", {"openmsi.hooks": {"notes": "my_c_hooks:Notes"}}, {"my_c_hooks.py": source})
+    with pytest.raises(PluginError, match=r"my-c/notes cannot be built: TypeError.*Its constructor must take nothing"):
+        load_hooks(["notes"])
+    sys.modules.pop("my_c_hooks")
