@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.errors import SettingsError
+from openmsi_core.errors import OpenmsiError, SettingsError
 
 if TYPE_CHECKING:
-    from openmsi_core.settings import Settings
+    from openmsi_core.settings import RunSettings, Settings
 
 
 @click.group()
@@ -54,10 +54,10 @@ def show(file: Path | None, as_json: bool) -> None:
     \b
     Example: openmsi config show
     """
-    from openmsi_core.settings import load, sources
+    from openmsi_core.settings import load
 
     settings = load(file)
-    rows = [(keys, value, sources(settings, keys)) for keys, value in _shown(settings)]
+    rows = list(_shown(settings))
     if as_json:
         told = [{"name": ".".join(keys), "value": value, "from": source} for keys, value, source in rows]
         click.echo(json.dumps({"file": str(settings.file) if settings.file else None, "settings": told}))
@@ -132,33 +132,48 @@ def schema(timeout: float) -> None:
     click.echo(json.dumps(schema_with(options), indent=2))
 
 
-def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
-    yield ("state",), str(settings.state)
-    for name, value in settings.kafka.items():
-        yield ("kafka", name), _hidden((name,), value)
+def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """The keys of each setting, its value if it may be seen, and where it comes from."""
+    from openmsi_core.settings import sources
+
+    plain: list[tuple[tuple[str, ...], Any]] = [(("state",), str(settings.state))]
+    plain += [(("kafka", name), _hidden((name,), value)) for name, value in settings.kafka.items()]
     for name, watch in settings.watch.items():
-        for key, value in watch.model_dump(mode="json", by_alias=True).items():
-            yield ("watch", name, key), value
+        plain += [(("watch", name, key), value) for key, value in watch.model_dump(mode="json", by_alias=True).items()]
     for name, run in settings.run.items():
-        plain = run.model_dump(mode="json", by_alias=True)
-        options = plain.pop("options", {})
-        for key, value in plain.items():
-            yield ("run", name, key), value
-        secrets = _secret_options(run.plugin, options)
-        for keys, value in _leaves(options, ()):
-            yield ("run", name, "options", *keys), _hidden(keys, value, is_secret=keys[0].replace("-", "_") in secrets)
+        table = run.model_dump(mode="json", by_alias=True, exclude={"options"})
+        plain += [(("run", name, key), value) for key, value in table.items()]
+    yield from ((keys, value, sources(settings, keys)) for keys, value in plain)
+    for name, run in settings.run.items():
+        yield from _shown_options(settings, name, run)
 
 
-def _secret_options(plugin: str, options: Mapping[str, Any]) -> frozenset[str]:
+def _shown_options(settings: Settings, name: str, run: RunSettings) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """The plugin's options of one run: those of the file, and those that a variable gives instead."""
+    from openmsi_core.settings import option_variables, sources
+
+    options = run.model_dump(mode="json")["options"]
+    variables = option_variables(os.environ, run.plugin)
+    secrets = _secret_options(run.plugin, {*options, *variables})
+    for keys, value in _leaves(options, ()):
+        field = keys[0].replace("-", "_")
+        if field not in variables:
+            whole = ("run", name, "options", *keys)
+            yield whole, _hidden(keys, value, is_secret=field in secrets), sources(settings, whole)
+    for field, (variable, text) in variables.items():
+        keys = (field.replace("_", "-"),)
+        yield ("run", name, "options", *keys), _hidden(keys, text, is_secret=field in secrets), variable
+
+
+def _secret_options(plugin: str, options: Collection[str]) -> frozenset[str]:
     """The secret options of a plugin; all of them when the plugin cannot say which."""
-    from openmsi_core.errors import OpenmsiError
     from openmsi_core.plugins.loader import options_of
     from openmsi_core.plugins.options import flags_of
 
+    if not options:
+        return frozenset()
     try:
-        return (
-            frozenset(flag.field for flag in flags_of(options_of(plugin)) if flag.is_secret) if options else frozenset()
-        )
+        return frozenset(flag.field for flag in flags_of(options_of(plugin)) if flag.is_secret)
     except OpenmsiError:
         return frozenset(name.replace("-", "_") for name in options)
 

@@ -16,7 +16,7 @@ STATUSES: Mapping[str, str] = {
     "ok": "nothing speaks against it",
     "dynamic": "what it accepts, or more, is known only when it is imported: `--probe` tells",
     "no window": "its package does not say which versions of openmsi it fits; it runs, `plugins check` refuses it",
-    "unrenamed template": "a copy of the template that kept one of its names; it runs",
+    "unrenamed template": "a copy of the template whose module still has the template's name; it runs",
     "fails on import": "importing it raises, ends the process, crashes or takes too long",
     "broken options": "a default value is not what its own type allows; only `--probe` finds it",
     "ambiguous": "several packages use its name; it runs as `PACKAGE/NAME`",
@@ -53,6 +53,7 @@ class Entry:
     accepts: tuple[str, ...] = ()
     sniff: str = ""
     head: int = 0
+    early: bool = False
     emits: str = ""
     delivery: str = ""
     cite: str = ""

@@ -55,7 +55,7 @@ def _observer(entry: Entry) -> dict[str, Any]:
 
 
 def _facts(cls: type) -> dict[str, Any]:
-    said = {name: getattr(cls, name, None) for name in FIELDS}
+    said = {name: getattr(cls, name) for name in FIELDS if hasattr(cls, name)}
     signature = said["sniff"] if isinstance(said["sniff"], bytes) else b""
     return said | {
         "summary": (cls.__doc__ or "").strip().partition("\n")[0],

@@ -167,6 +167,7 @@ def _described(entry: Entry, found: manifest.Manifest) -> Entry:
         sniff=_text(said.get("sniff", b"")),
         signature=_bytes(said.get("sniff", b"")),
         head=head if isinstance(head, int) else 0,
+        early=said.get("early") is True,
         emits=_text(said.get("emits", "")),
         delivery=_text(said.get("delivery", "")),
         cite=_text(said.get("cite", "")),

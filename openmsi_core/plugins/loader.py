@@ -24,6 +24,8 @@ from openmsi_core.plugins.kinds import Plugin
 from openmsi_core.plugins.options import PluginOptions, options_hash, parse
 from openmsi_core.plugins.running import PluginRunner
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     _Driver = DriverManager[object]
     _Named = NamedExtensionManager[object]
@@ -95,6 +97,8 @@ def build(name: str, values: Mapping[str, object]) -> Callable[[Path | None], Pl
     """
     entry = find(name)
     cls = load(entry)
+    if entry.status in {"no window", "unrenamed template"}:
+        logger.warning("the plugin %s: %s", entry.qualified, entry.detail)
     options = parse(cls.Options, values, entry.name)
     facts = PluginFacts(entry.name, entry.kind, entry.package, entry.version, options_hash(options))
     log = logging.getLogger(f"openmsi.plugin.{entry.name}")

@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from openmsi_core.plugins.soundness import Made, certain_failure, made_from
 from openmsi_core.plugins.source import bound, find_class, find_module, parsed, statements
 
-FIELDS = ("accepts", "sniff", "head", "emits", "delivery", "cite", "stability")
+FIELDS = ("accepts", "sniff", "head", "early", "emits", "delivery", "cite", "stability")
 _MAX_HOPS = 5
 
 

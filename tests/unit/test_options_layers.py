@@ -147,11 +147,15 @@ def test_config_show_hides_what_the_plugin_calls_a_secret(
 ) -> None:
     monkeypatch.setenv("MINE", "hush")
     rich.write_text('[run.rich.options]\npin = "${MINE}"\nword = "seen"\n[run.gone.options]\nwhatever = "${MINE}"\n')
+    monkeypatch.setenv("OPENMSI_PLUGIN__RICH__COUNT", "7")
+    monkeypatch.setenv("OPENMSI_PLUGIN__GONE__PIN", "hush")
     assert main(["config", "show", str(rich)]) == 0
     out = capsys.readouterr().out
-    assert "run.rich.options.pin = " in out
+    assert f'run.rich.options.pin = "(hidden)"    # {rich}:2' in out
+    assert f'run.rich.options.word = "seen"    # {rich}:3' in out
+    assert 'run.rich.options.count = "7"    # OPENMSI_PLUGIN__RICH__COUNT' in out
+    assert 'run.gone.options.pin = "(hidden)"    # OPENMSI_PLUGIN__GONE__PIN' in out
     assert "hush" not in out
-    assert '"seen"' in out
 
 
 @pytest.mark.parametrize(

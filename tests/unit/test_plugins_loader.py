@@ -52,6 +52,15 @@ def test_each_worker_gets_a_plugin_of_its_own(installed: Installs) -> None:
     assert make(None).plugin is not make(None).plugin
 
 
+def test_a_package_without_a_window_runs_with_a_warning(installed: Installs, caplog: pytest.LogCaptureFixture) -> None:
+    name = installed(GOOD, requires=())
+    build(name, {})
+    assert f"{name}: its package does not say which versions of openmsi it fits; write openmsi>=0.1,<1" in caplog.text
+    caplog.clear()
+    build(installed(GOOD), {})
+    assert caplog.text == ""
+
+
 def test_a_class_whose_length_is_nought_is_a_plugin_like_others(installed: Installs) -> None:
     name = installed(GOOD + "    def __len__(self): return 0\n    def __bool__(self): return False\n")
     assert build(name, {})(None).handle(data_file(b"abc")).results[0].value == {"bytes": 3}
