@@ -46,7 +46,7 @@ format: setup
 
 # the parts of docs/ that are made from the code
 reference: setup
-	$(BIN)/python -m tests.reference
+	$(BIN)/python -m tests.made_docs
 
 bench-quick: setup
 	$(BIN)/python tests/benchmarks/quick.py

@@ -1,4 +1,4 @@
-"""The parts of the docs that are made from the code: `python -m tests.reference` (`make reference`) writes them."""
+"""The parts of the docs about commands and plugins that are made from the code: `make reference` writes them."""
 
 from __future__ import annotations
 

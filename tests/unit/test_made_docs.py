@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reference import ROOT, filled, pages
+from tests.made_docs import ROOT, filled, pages
 
 
 @pytest.mark.parametrize("path", sorted(pages()), ids=lambda path: path.name)
