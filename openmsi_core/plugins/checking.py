@@ -19,7 +19,7 @@ from typing import Any
 
 from openmsi_core.errors import PluginError
 from openmsi_core.plugins.catalogue import catalogue
-from openmsi_core.plugins.entry import GROUPS, TEMPLATE_MODULE, TEMPLATE_PACKAGE, TEMPLATE_PLUGIN, Entry
+from openmsi_core.plugins.entry import GROUPS, TEMPLATE_MODULE, TEMPLATE_PACKAGE, TEMPLATE_PLUGINS, Entry
 from openmsi_core.plugins.listing import Found, lines, packages
 from openmsi_core.plugins.probing import Probed, probe
 from openmsi_core.plugins.requirements import Installed, canonical
@@ -164,8 +164,8 @@ def _names(found: Found, entries: Sequence[Entry], own: Sequence[str]) -> Iterat
         if find_module(module, own) is None:
             yield f"the module {module} is not in the package: it is neither in {' nor in '.join(own)}"
     for entry in entries:
-        if entry.name == TEMPLATE_PLUGIN:
-            yield f"the plugin still has the template's name: change {TEMPLATE_PLUGIN!r} in {_PROJECT} and the tests"
+        if entry.name in TEMPLATE_PLUGINS:
+            yield f"the plugin still has the template's name: change {entry.name!r} in {_PROJECT} and the tests"
         if not _NAME.fullmatch(entry.name):
             yield f"{entry.name!r} is no good name to type: use small letters, digits and dashes"
 

@@ -29,7 +29,8 @@ LOADABLE = frozenset(
     {"ok", "dynamic", "no window", "unrenamed template", "ambiguous", "fails on import", "broken options"}
 )
 UNKNOWN = "unknown"  # the kind of a package whose entry points cannot be read
-TEMPLATE_PACKAGE, TEMPLATE_MODULE, TEMPLATE_PLUGIN = "my-xrd-extractor", "my_xrd_extractor", "xrd-extractor"
+TEMPLATE_PACKAGE, TEMPLATE_MODULE = "my-xrd-extractor", "my_xrd_extractor"
+TEMPLATE_PLUGINS = frozenset({"xrd-extractor", "xrd-points", "xrd-shelf"})
 
 
 @dataclass(frozen=True, slots=True)

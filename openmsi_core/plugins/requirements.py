@@ -115,13 +115,23 @@ def our_version() -> str:
 
 def _requirements(package: Package, extras: Sequence[str]) -> Iterator[Requirement]:
     for text in package.requires:
+        requirement = _parsed(text)
+        if requirement is None:
+            continue  # pip has the last word on what nobody can read
         try:
-            requirement = Requirement(text)
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 yield requirement
-        except (InvalidRequirement, UndefinedEnvironmentName):
-            continue  # pip has the last word on what nobody can read
+        except UndefinedEnvironmentName:
+            continue
+
+
+@functools.cache  # most plugins ask for the same versions of openmsi
+def _parsed(text: str) -> Requirement | None:
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        return None
 
 
 def _lack(requirement: Requirement, installed: Installed) -> str:

@@ -79,7 +79,7 @@ def test_hooks_are_built_and_their_names_checked(tmp_path: Path, monkeypatch: py
     points = {"openmsi.hooks": {"right": "right_hooks:Notes", "wrong": "wrong_hooks:Notes"}}
     modules = {"right_hooks.py": hook.format(name="closing"), "wrong_hooks.py": hook.format(name="closed")}
     install(tmp_path, "my-hooks", points, modules)
-    right, wrong = probe_all([entry for entry in catalogue() if entry.kind == "hook"])
+    right, wrong = probe_all([entry for entry in catalogue() if entry.package == "my-hooks"])
     assert (right.entry.status, wrong.entry.status) == ("ok", "fails on import")
     assert "openmsi_closed" in wrong.entry.detail
 
