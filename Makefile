@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test kafka faults faults-quick check format bench bench-quick wheel clean
+.PHONY: setup demo test kafka faults faults-quick check format reference bench bench-quick wheel clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml plugin_template/pyproject.toml
@@ -43,6 +43,10 @@ check: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# the parts of docs/ that are made from the code
+reference: setup
+	$(BIN)/python -m tests.made_docs
 
 bench-quick: setup
 	$(BIN)/python tests/benchmarks/quick.py

@@ -26,19 +26,21 @@ COMMANDS = {
     "try": "openmsi_core.cli.try_:try_",
     "upload": "openmsi_core.cli.upload:upload",
     "watch": "openmsi_core.cli.watch:watch",
+    "which": "openmsi_core.cli.which:which",
 }
 _SUMMARIES = {
     "broker": "Start an embedded broker for trying out.",
-    "config": "Check and show the configuration.",
+    "config": "Check and show the configuration, and describe it for editors.",
     "demo": "The whole journey on this machine: broker, files, plugins, results.",
     "dlq": "Dead letters: list, show, save, and hand to their plugin again.",
-    "plugins": "List the installed plugins.",
+    "plugins": "List the installed plugins, show one, check a package before it is published.",
     "replay": "Run a plugin again on chosen files of a topic.",
     "run": "Run one plugin on the files of a topic.",
     "topics": "Create, describe and look into topics.",
     "try": "Run a plugin on local files, without Kafka.",
     "upload": "Send files or folders and wait until the broker has them.",
     "watch": "Send what is in a folder and what comes, for ever.",
+    "which": "Say which installed plugins would take a file.",
 }
 
 

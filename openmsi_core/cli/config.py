@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.errors import SettingsError, UsageError
+from openmsi_core.errors import OpenmsiError, SettingsError
 
 if TYPE_CHECKING:
-    from openmsi_core.settings import Settings
+    from openmsi_core.settings import RunSettings, Settings
 
 
 @click.group()
 def config() -> None:
-    """Check and show the configuration. Needs no broker.
+    """Check and show the configuration, and describe it for editors. Needs no broker.
 
     \b
     Example: openmsi config check openmsi.toml
@@ -33,17 +33,15 @@ _FILE = click.argument("file", required=False, type=click.Path(path_type=Path, d
 def check(file: Path | None) -> None:
     """Read the configuration and say every problem at once.
 
-    Kafka's options are shown to librdkafka, the options of each run to its plugin.
+    Kafka's options are shown to librdkafka, the options of each run, also those of the environment, to its plugin.
 
     \b
     Example: openmsi config check openmsi.toml
     """
+    from openmsi_core.cli.layers import configuration_problems
     from openmsi_core.settings import load
 
-    settings = load(file)
-    problems = list(_problems(settings))
-    if problems:
-        raise SettingsError("\n  ".join([f"{settings.file or 'the configuration'}: not usable", *problems]))
+    settings = load(file, also=configuration_problems)
     click.echo(f"{settings.file or 'no file, only defaults'}: ok")
 
 
@@ -56,10 +54,10 @@ def show(file: Path | None, as_json: bool) -> None:
     \b
     Example: openmsi config show
     """
-    from openmsi_core.settings import load, sources
+    from openmsi_core.settings import load
 
     settings = load(file)
-    rows = [(keys, value, sources(settings, keys)) for keys, value in _shown(settings)]
+    rows = list(_shown(settings))
     if as_json:
         told = [{"name": ".".join(keys), "value": value, "from": source} for keys, value, source in rows]
         click.echo(json.dumps({"file": str(settings.file) if settings.file else None, "settings": told}))
@@ -105,38 +103,79 @@ def import_(file: Path, to: Path, force: bool) -> None:
     click.echo(f"{to}: written; `openmsi config check {to}` looks at it", err=True)
 
 
-def _problems(settings: Settings) -> Iterator[str]:
-    from openmsi_core.cli.options import refuse_plain_secrets
-    from openmsi_core.kafka.admin import check_options
-    from openmsi_core.plugins.loader import options_of
-    from openmsi_core.plugins.options import parse
+@config.command()
+@click.option("--timeout", default=10.0, show_default=True, metavar="SECONDS", help="For importing one plugin.")
+def schema(timeout: float) -> None:
+    """Print the JSON Schema of openmsi.toml, with the options of every installed plugin.
 
-    try:
-        if settings.kafka:
-            check_options(settings.kafka)
-    except UsageError as error:
-        yield str(error)
+    Editors complete and check with it: give it a file, and begin openmsi.toml with the line "#:schema ./FILE". Each
+    plugin is imported in a process of its own; of one that cannot be, any options are allowed.
+
+    \b
+    Example: openmsi config schema > openmsi.schema.json
+    """
+    from openmsi_core.model import shown
+    from openmsi_core.plugins.catalogue import catalogue
+    from openmsi_core.plugins.probing import probe_all
+    from openmsi_core.settings import schema_with
+
+    probed = probe_all([entry for entry in catalogue() if entry.kind != "hook"], timeout)
+    options = {}
+    for each in probed:
+        entry = each.entry
+        if each.schema is not None:
+            options[entry.qualified] = each.schema
+            if entry.status != "ambiguous":
+                options[entry.name] = each.schema
+        elif entry.status != "shadowed":
+            click.echo(f"openmsi: {shown(f'{entry.qualified}: {entry.status}: {entry.detail}')}", err=True)
+    click.echo(json.dumps(schema_with(options), indent=2))
+
+
+def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """The keys of each setting, its value if it may be seen, and where it comes from."""
+    from openmsi_core.settings import sources
+
+    plain: list[tuple[tuple[str, ...], Any]] = [(("state",), str(settings.state))]
+    plain += [(("kafka", name), _hidden((name,), value)) for name, value in settings.kafka.items()]
+    for name, watch in settings.watch.items():
+        plain += [(("watch", name, key), value) for key, value in watch.model_dump(mode="json", by_alias=True).items()]
     for name, run in settings.run.items():
-        try:
-            refuse_plain_secrets(settings, name, run.plugin)
-            if run.options:  # without any, they may all come as flags
-                parse(options_of(run.plugin), run.options, f"run {name}")
-        except UsageError as error:
-            yield f"run {name}: {error}"
+        table = run.model_dump(mode="json", by_alias=True, exclude={"options"})
+        plain += [(("run", name, key), value) for key, value in table.items()]
+    yield from ((keys, value, sources(settings, keys)) for keys, value in plain)
+    for name, run in settings.run.items():
+        yield from _shown_options(settings, name, run)
 
 
-def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
-    yield ("state",), str(settings.state)
-    for name, value in settings.kafka.items():
-        yield ("kafka", name), _hidden((name,), value)
-    for table, named in (("watch", settings.watch), ("run", settings.run)):
-        for name, each in named.items():
-            plain = each.model_dump(mode="json", by_alias=True)
-            options = plain.pop("options", {})
-            for key, value in plain.items():
-                yield (table, name, key), value
-            for keys, value in _leaves(options, ()):
-                yield (table, name, "options", *keys), _hidden(keys, value)
+def _shown_options(settings: Settings, name: str, run: RunSettings) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """The plugin's options of one run: those of the file, and those that a variable gives instead."""
+    from openmsi_core.settings import option_variables, sources
+
+    options = run.model_dump(mode="json")["options"]
+    variables = option_variables(os.environ, run.plugin)
+    secrets = _secret_options(run.plugin, {*options, *variables})
+    for keys, value in _leaves(options, ()):
+        field = keys[0].replace("-", "_")
+        if field not in variables:
+            whole = ("run", name, "options", *keys)
+            yield whole, _hidden(keys, value, is_secret=field in secrets), sources(settings, whole)
+    for field, (variable, text) in variables.items():
+        keys = (field.replace("_", "-"),)
+        yield ("run", name, "options", *keys), _hidden(keys, text, is_secret=field in secrets), variable
+
+
+def _secret_options(plugin: str, options: Collection[str]) -> frozenset[str]:
+    """The secret options of a plugin; all of them when the plugin cannot say which."""
+    from openmsi_core.plugins.loader import options_of
+    from openmsi_core.plugins.options import flags_of
+
+    if not options:
+        return frozenset()
+    try:
+        return frozenset(flag.field for flag in flags_of(options_of(plugin)) if flag.is_secret)
+    except OpenmsiError:
+        return frozenset(name.replace("-", "_") for name in options)
 
 
 def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -147,7 +186,7 @@ def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[
             yield (*above, key), value
 
 
-def _hidden(keys: tuple[str, ...], value: Any) -> Any:
-    from openmsi_core.settings import HIDDEN, is_secret
+def _hidden(keys: tuple[str, ...], value: Any, *, is_secret: bool = False) -> Any:
+    from openmsi_core import settings
 
-    return HIDDEN if any(is_secret(key) for key in keys) else value
+    return settings.HIDDEN if is_secret or any(settings.is_secret(key) for key in keys) else value

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openmsi_core.cli.common import kafka_choices, settings_choices, verbosity
-from openmsi_core.cli.options import flags_and_rest, refuse_plain_secrets
+from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.options import typed_flags
 from openmsi_core.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -141,9 +142,8 @@ def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool,
     runs = {group: _run_of(group, name, settings, given) for group in sorted({each.run for each in wanted})}
     told = _Told(as_json=chosen["as_json"])
     for group, (run_name, run) in runs.items():
-        refuse_plain_secrets(settings, run_name, run.plugin)
+        values = given_options(settings, run_name, run, flags)
         mine = [letter for letter in wanted if letter.run == group]
-        values = dict(run.options) | flags
         number = retry_letters(run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"])
         if number:
             return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_DONE
@@ -182,7 +182,7 @@ def _ids_and_flags(words: Sequence[str], name: str | None, settings: Settings) -
 
     if name is not None:
         plugin = settings.run[name].plugin if name in settings.run else name
-        flags, rest = flags_and_rest("run", plugin, words)
+        flags, rest = typed_flags("run", plugin, words)
     else:
         flags, rest = {}, list(words)
     for word in rest:

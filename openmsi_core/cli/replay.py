@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openmsi_core.cli.common import settings_choices, verbosity
-from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
+from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.cli.run import must_be_known, named, say
 from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 
@@ -66,8 +67,7 @@ def replay(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **
     if name not in settings.run:
         must_be_known(name, settings)
     chosen = run_settings(settings, name, named(given))
-    refuse_plain_secrets(settings, name, chosen.plugin)
-    values = dict(chosen.options) | plugin_flags("replay", chosen.plugin, ctx.args)
+    values = given_options(settings, name, chosen, plugin_flags("replay", chosen.plugin, ctx.args))
     if is_dry:
         report = choose_files(chosen, settings.kafka, settings.state, values, where, force=force)
         _list(report, as_json=as_json)

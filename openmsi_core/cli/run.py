@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from openmsi_core.cli.common import settings_choices, verbosity
-from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
+from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, PluginError
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     if name not in settings.run:
         must_be_known(name, settings)
     chosen = run_settings(settings, name, named(given))
-    refuse_plain_secrets(settings, name, chosen.plugin)
-    values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
+    values = given_options(settings, name, chosen, plugin_flags("run", chosen.plugin, ctx.args))
     with reporter("done", quiet=quiet or not _is_terminal()) as progress:
 
         def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:

@@ -65,6 +65,8 @@ class Announcer:
         """
         if isinstance(observer, type):
             raise TypeError(f"{name}: register an object of {observer.__name__}, not the class")
+        if self._plugins.has_plugin(name):
+            raise PluginError(f"the observer {name} is named twice: take one of them out of `hooks`.")
         try:
             self._plugins.register(observer, name)
             self._plugins.check_pending()

@@ -24,6 +24,8 @@ from openmsi_core.plugins.kinds import Plugin
 from openmsi_core.plugins.options import PluginOptions, options_hash, parse
 from openmsi_core.plugins.running import PluginRunner
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     _Driver = DriverManager[object]
     _Named = NamedExtensionManager[object]
@@ -95,6 +97,8 @@ def build(name: str, values: Mapping[str, object]) -> Callable[[Path | None], Pl
     """
     entry = find(name)
     cls = load(entry)
+    if entry.status in {"no window", "unrenamed template"}:
+        logger.warning("the plugin %s: %s", entry.qualified, entry.detail)
     options = parse(cls.Options, values, entry.name)
     facts = PluginFacts(entry.name, entry.kind, entry.package, entry.version, options_hash(options))
     log = logging.getLogger(f"openmsi.plugin.{entry.name}")
@@ -113,15 +117,25 @@ def build(name: str, values: Mapping[str, object]) -> Callable[[Path | None], Pl
 
 
 def load_hooks(names: Sequence[str]) -> tuple[tuple[str, object], ...]:
-    """The hook plugins called ``names`` with their names, in that order; a class is built first.
+    """The hook plugins called ``names`` with their qualified names, in that order; a class is built first.
 
     Raises PluginError.
     """
     observers = []
     for entry in [find(name, hook=True) for name in names]:
         observer = _loaded(lambda entry=entry: _NamedHooks([entry]), entry)  # type: ignore[misc] # bound at once
-        observers.append((entry.name, observer() if isinstance(observer, type) else observer))
+        observers.append((entry.qualified, _built(entry, observer) if isinstance(observer, type) else observer))
     return tuple(observers)
+
+
+def _built(entry: Entry, cls: type) -> object:
+    try:
+        return cls()
+    except Exception as error:
+        raise PluginError(
+            f"the hook plugin {entry.qualified} cannot be built: {type(error).__name__}: {error}. Its constructor must "
+            "take nothing."
+        ) from error
 
 
 def _loaded(manage: Callable[[], _OnePlugin | _NamedHooks], entry: Entry) -> object:

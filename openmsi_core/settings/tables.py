@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from openmsi_core.files.paths import wanted
 from openmsi_core.model import RelativePath
@@ -84,8 +84,15 @@ def _selected(value: str) -> str:
     return value
 
 
-Bytes = Annotated[int, BeforeValidator(bytes_of)]
-Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False)]
+def _or_text(kind: str, example: str) -> WithJsonSchema:
+    """What the file may say: a number, or a text with a unit."""
+    return WithJsonSchema(
+        {"anyOf": [{"type": kind}, {"type": "string", "pattern": r"^\s*(\d|\$\{)"}], "examples": [example]}
+    )
+
+
+Bytes = Annotated[int, BeforeValidator(bytes_of), _or_text("integer", "512KiB")]
+Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False), _or_text("number", "3s")]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Globs = Annotated[Names, AfterValidator(_patterns)]
