@@ -17,6 +17,7 @@ from openmsi_core.errors import FolderError, PluginError, UsageError
 
 PACKAGE, MODULE = "my-xrd-extractor", "my_xrd_extractor"
 PLUGINS = {"extractor": "xrd-extractor", "processor": "xrd-points", "sink": "xrd-shelf"}
+CLASSES = {"extractor": "XRDExtractor", "processor": "XRDPoints", "sink": "XRDShelf"}
 _XRDML = "xrdml.py"  # reads the format; a sink does without
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".pytest_cache", "*.egg-info", "build", "dist", "LICENSE")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -98,6 +99,9 @@ def _without_table(text: str, table: str) -> str:
 
 
 def _renamed(text: str, name: str, module: str) -> str:
-    for old, new in ((PACKAGE, name), (MODULE, module), *((plugin, name) for plugin in PLUGINS.values())):
+    cls = "".join(word.capitalize() for word in name.split("-"))
+    names = [(PACKAGE, name), (MODULE, module)]
+    names += [(plugin, name) for plugin in PLUGINS.values()] + [(each, cls) for each in CLASSES.values()]
+    for old, new in names:
         text = text.replace(old, new)
     return text

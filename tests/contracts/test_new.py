@@ -45,7 +45,9 @@ def test_nothing_of_the_templates_names_is_left(tmp_path) -> None:
         for file in (tmp_path / kind).rglob("*"):
             assert "my_xrd" not in file.name
             if file.is_file() and file.suffix != ".xrdml":
-                assert not re.search(r"my[-_]xrd|xrd-(extractor|shelf|points)", file.read_text("utf-8")), file
+                assert not re.search(
+                    r"my[-_]xrd|xrd-(extractor|shelf|points)|XRD(Extractor|Shelf|Points)", file.read_text("utf-8")
+                ), file
 
 
 @pytest.mark.parametrize(
