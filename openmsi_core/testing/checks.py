@@ -31,7 +31,7 @@ class Check:
 
 
 def check(
-    name: str, group: str, *, since: str = "0.2", pending: bool = False
+    name: str, group: str, *, since: str = "0.1", pending: bool = False
 ) -> Callable[[Callable[Concatenate[C, P], None]], Callable[Concatenate[C, P], None]]:
     """Make a test method a check called ``name``; its docstring says what it asks for, and stands in the docs."""
 
