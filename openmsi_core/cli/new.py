@@ -30,7 +30,7 @@ def new(name: str, kind: str, folder: Path | None) -> None:
 
     place = folder or Path(name)
     made = make(name, kind, place)
-    click.echo(f"{place} is a {kind} called {name}. Your science goes into {made}. Next:")
+    click.echo(f"{place} has the {kind} {name} in it. Your science goes into {made}. Next:")
     click.echo(f"  cd {place}")
     click.echo('  pip install -e ".[test]"')
     click.echo("  python -m pytest")

@@ -24,7 +24,7 @@ def test_a_new_package_installs_and_passes_its_tests(kind, tmp_path, capsys, mon
     place = tmp_path / "line-count"
     monkeypatch.chdir(tmp_path)
     assert main(["new", "line-count", "--kind", kind]) == 0
-    assert f"line-count is a {kind} called line-count" in capsys.readouterr().out
+    assert f"line-count has the {kind} line-count in it" in capsys.readouterr().out
     install = [sys.executable, "-m", "pip", "install", *OFFLINE, "--target", str(tmp_path / "site"), str(place)]
     subprocess.run(install, check=True)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT)])}
