@@ -1,6 +1,6 @@
 """Types the page "Write a plugin" into a clean environment and prints what happened, with times.
 
-``python -m tests.transcript FOLDER``: FOLDER has a virtual environment ``env`` with openmsi[local] in it, and nothing of
+``python -m tests.transcript FOLDER``: FOLDER has a virtual environment ``env`` with openmsi[local], and nothing of
 this tree is on its path. The answer stands in docs/first-plugin-transcript.md.
 """
 

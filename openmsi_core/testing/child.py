@@ -34,7 +34,9 @@ def main(arguments: list[str]) -> None:
     job = json.loads(Path(arguments[0]).read_text("utf-8"))
     with Path(job["answer"]).open("a", encoding="utf-8") as out, _output_to(Path(job["printed"])) as printed:
         if job["first"] == 0:
+            faulthandler.dump_traceback_later(job["limit"], exit=True)  # ends the process, whatever the module does
             report = imported(job["plugin"], printed)
+            faulthandler.cancel_dump_traceback_later()
             _write(out, {"report": report})
             if report["error"]:
                 return
@@ -72,7 +74,7 @@ def imported(plugin: str, printed: IO[bytes]) -> dict[str, Any]:
 def handled(job: dict[str, Any], printed: IO[bytes]) -> Iterator[dict[str, Any]]:
     """What the plugin says of each input, from the first that is not done yet; or why it cannot begin."""
     folder = Path(job["workdir"])
-    faulthandler.dump_traceback_later(job["limit"], exit=True)  # ends the process: whatever the plugin holds
+    faulthandler.dump_traceback_later(job["limit"], exit=True)
     try:
         runner = build(job["plugin"], job["options"])(folder)
         runner.open()

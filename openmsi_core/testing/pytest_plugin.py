@@ -6,6 +6,7 @@ It is no entry point of pytest: then pytest would load it in every test run of e
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,12 @@ def openmsi_broker(request: pytest.FixtureRequest) -> Iterator[str]:
     from openmsi_core.errors import UsageError
     from openmsi_core.kafka.embedded import embedded
 
-    try:
-        running = embedded()
-        broker = running.__enter__()
-    except UsageError as error:
-        pytest.skip(f"no broker: {error}")
-    yield broker.address
-    running.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(embedded())
+        except UsageError as error:
+            pytest.skip(f"no broker: {error}")
+        yield broker.address
 
 
 @pytest.fixture

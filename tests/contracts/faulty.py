@@ -85,6 +85,13 @@ FAULTY = [
     # packaging
     Faulty("entry-point", "extractor", extractor(top="raise RuntimeError('no licence')"), "cannot be imported"),
     Faulty("entry-point", "extractor", extractor(top="os._exit(3)"), "ended its process with exit code 3"),
+    Faulty(
+        "entry-point",
+        "extractor",
+        extractor(top="while True: pass"),
+        "importing it did not end within 1 s",
+        more="time_limit = 1.0",
+    ),
     Faulty("entry-point", "sink", extractor(), "is registered as extractor", group="openmsi.extractors"),
     Faulty("window", "extractor", extractor(), "has no upper end", requires="openmsi>=0.1"),
     Faulty("static", "extractor", extractor(attributes='accepts = tuple(["*.scan"])'), "as literals"),

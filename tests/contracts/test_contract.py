@@ -73,6 +73,7 @@ def method_of(one: Faulty) -> str:
     return f"test_{one.check.replace('-', '_')}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", range(len(FAULTY)), ids=[f"{n}-{each.check}" for n, each in enumerate(FAULTY)])
 def test_a_faulty_plugin_fails_the_check_that_is_there_for_it(number, findings) -> None:
@@ -87,6 +88,7 @@ def test_every_check_has_a_faulty_plugin() -> None:
     assert len(known) >= 25
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_correct_plugin_of_each_kind_passes_every_check(tmp_path) -> None:
     findings = findings_of(CORRECT, tmp_path)

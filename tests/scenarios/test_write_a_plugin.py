@@ -36,6 +36,7 @@ def environment(tmp_path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OPENMSI_STATE": str(tmp_path / "state"), **quiet}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_block_of_the_page_does_what_it_says(environment, embedded_broker, tmp_path) -> None:
     here, said = tmp_path, ""

@@ -14,6 +14,7 @@ from typing import Any
 from openmsi_core.testing.answers import Answer
 
 _START_SECONDS = 30.0  # for an interpreter and our own imports, on a machine that is busy
+_HUNG = "Timeout ("  # how faulthandler begins when it ends a process
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def findings(
         seconds = _START_SECONDS + limit * len(inputs)
         ended, lines, printed = _run(job | {"first": len(found)}, folder, seconds)
         if not report:
-            report = lines.pop(0)["report"] if lines else {"error": _why(ended, printed)}
+            report = lines.pop(0)["report"] if lines else {"error": _why(ended, printed, limit)}
         if report["error"]:
             break
         unfit = lines.pop()["unfit"] if lines and "unfit" in lines[-1] else ""
@@ -44,13 +45,15 @@ def findings(
         if unfit:
             found += [Answer("failed", reason=unfit)] * (len(inputs) - len(found))
         if len(found) < len(inputs):
-            hung = "Timeout (" in printed
+            hung = _HUNG in printed
             reason = f"no answer after {limit:g} s" if hung else ended
             found.append(Answer("hung" if hung else "ended", reason=reason, traceback=printed[-1500:]))
     return Findings(report, found)
 
 
-def _why(ended: str, printed: str) -> str:
+def _why(ended: str, printed: str, limit: float) -> str:
+    if _HUNG in printed:
+        ended = f"did not end within {limit:g} s"
     return f"importing it {ended}" + (f"; it had printed: {printed[-2000:]}" if printed else "")
 
 
