@@ -15,8 +15,9 @@ import openmsi_core
 from openmsi_core.plugins.hooks import Hooks
 from openmsi_core.plugins.kinds import Plugin
 from openmsi_core.plugins.options import PluginOptions
-from openmsi_core.testing import ExtractorContract, ProcessorContract, SinkContract
+from openmsi_core.testing import ExtractorContract, ProcessorContract, SinkContract, pytest_plugin
 from openmsi_core.testing.checks import table
+from openmsi_core.testing.topics import RunPlugin, SendFile
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "plugin-reference.md"
 _HEAD = """# Plugin reference
@@ -32,11 +33,13 @@ def page() -> str:
         parts += list(_object(name, getattr(openmsi_core, name)))
     parts += ["## Options\n", _text(PluginOptions), _options()]
     parts += ["## Hooks\n", _text(Hooks), *(_hook(name) for name in vars(Hooks) if name.startswith("openmsi_"))]
+    parts += ["## Fixtures\n", _FIXTURES, *(_fixture(name, found) for name, found in _fixtures())]
     kinds = {"extractor": ExtractorContract, "processor": ProcessorContract, "sink": SinkContract}
     parts += ["## Checks\n", _CHECKS, table(kinds)]
     return "\n".join(parts)
 
 
+_FIXTURES = "For tests of your own, from `-p openmsi_core.testing.pytest_plugin`.\n"
 _HOOKIMPL = "Marks a method or a function as an observer; see [Hooks](#hooks).\n"
 _CHECKS = (
     "What the contract classes of `openmsi_core.testing` check; the name is what `waive` takes, `since` the version "
@@ -88,6 +91,19 @@ def _options() -> str:
 
 def _hook(name: str) -> str:
     return f"- `{name}{_signature(getattr(Hooks, name))}`: {_cell(inspect.getdoc(getattr(Hooks, name)) or '')}\n"
+
+
+def _fixtures() -> Iterator[tuple[str, object]]:
+    for name, found in vars(pytest_plugin).items():
+        function = getattr(found, "__wrapped__", None) or getattr(found, "_fixture_function", None)
+        if function is not None:
+            yield name, function
+
+
+def _fixture(name: str, function: object) -> str:
+    shape = {"send_file": SendFile, "run_plugin": RunPlugin}.get(name)
+    called = f"{_signature(shape.__call__)}" if shape is not None else ""
+    return f"- `{name}{called}`: {_cell(inspect.getdoc(function) or '')}\n"
 
 
 def _signature(function: object) -> str:

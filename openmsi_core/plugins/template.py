@@ -46,6 +46,7 @@ def make(name: str, kind: str, place: Path) -> Path:
     try:
         shutil.copytree(template_folder(), place, ignore=_LEFT_OUT, dirs_exist_ok=True)
         _keep(kind, place)
+        _say_nothing_of_scans(kind, place)
         (place / "src" / MODULE).rename(place / "src" / module)
         for file in sorted(place.rglob("*")):
             if file.suffix in _TEXTS:
@@ -90,6 +91,20 @@ def _keep(kind: str, place: Path) -> None:
     cls = mine.split()[-1]
     (source / "__init__.py").write_text(
         f'"""What `openmsi plugins` lists."""\n\n{mine}\n__all__ = ["{cls}"]\n', "utf-8"
+    )
+
+
+def _say_nothing_of_scans(kind: str, place: Path) -> None:
+    """Texts about the template as it stands: what is left for the author to say, and how to copy it."""
+    project, readme = place / "pyproject.toml", place / "README.md"
+    description = f'description = "What this {kind} of openmsi does, in one line."'
+    text = re.sub(r"^description = .*$", description, project.read_text("utf-8"), flags=re.MULTILINE)
+    project.write_text(text.partition("[build-system]")[1] + text.partition("[build-system]")[2], "utf-8")
+    text = readme.read_text("utf-8").partition("## A plugin of your own")[0].rstrip()
+    if kind == "sink":
+        text = text.replace("theta.xrdml", "theta.xrdml --folder out")
+    readme.write_text(
+        f"{text}\n".replace("Plugins of openmsi for PANalytical `.xrdml` scans.", f"A {kind} for openmsi."), "utf-8"
     )
 
 

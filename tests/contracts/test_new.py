@@ -42,6 +42,8 @@ def test_a_new_package_installs_and_passes_its_tests(kind, tmp_path, capsys, mon
 def test_nothing_of_the_templates_names_is_left(tmp_path) -> None:
     for kind in template.PLUGINS:
         template.make("line-count", kind, tmp_path / kind)
+        for text in ("pyproject.toml", "README.md"):
+            assert "scans" not in (tmp_path / kind / text).read_text("utf-8")
         for file in (tmp_path / kind).rglob("*"):
             assert "my_xrd" not in file.name
             if file.is_file() and file.suffix != ".xrdml":
