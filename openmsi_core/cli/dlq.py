@@ -83,26 +83,41 @@ def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
 @dlq.command()
 @click.argument("letter")
 @click.option("--topic", required=True, help="The data topic.")
-@click.option("--to", required=True, metavar="PLACE", help="A folder, or the name of the file to write.")
+@click.option("--to", metavar="PLACE", help="A folder, or the name of the file to write.")
+@click.option("--as-test", metavar="DIR", help="The folder with the plugin's tests: the file becomes one of them.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @settings_choices
-def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> None:
+def save(letter: str, topic: str, to: str | None, as_test: str | None, force: bool, settings: Settings) -> None:
     """Save the file of a dead letter, whole and verified; for a bad record, the record as it is.
 
+    With --as-test it goes to DIR/data, and into the list of files that the contract class of the plugin must reject:
+    its tests fail until the plugin does.
+
     \b
-    Example: openmsi dlq save 0-17 --topic xrd-raw --to broken.xrdml
+    Examples: openmsi dlq save 0-17 --topic xrd-raw --to broken.xrdml
+              openmsi dlq save 0-17 --topic xrd-raw --as-test tests
     """
     from openmsi_core.model import shown
-    from openmsi_core.wiring import save_letter
+    from openmsi_core.wiring import save_as_test, save_letter
 
+    if to is not None and as_test is None:
+        saved = save_letter(settings.kafka, settings.state, topic, letter, _place(to), force=force)
+        click.echo(shown(str(saved)))
+    elif as_test is not None and to is None:
+        told = save_as_test(settings.kafka, settings.state, topic, letter, Path(as_test), force=force)
+        click.echo(shown(f"{told.sample} must be rejected, says {told.test} now. Run its tests, and mend the plugin."))
+    else:
+        raise click.UsageError("say where: --to PLACE, or --as-test DIR")
+
+
+def _place(to: str) -> Path:
     place = Path(to)
     if to.endswith(("/", os.sep)):
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FolderError(f"the folder {to} cannot be made: {error.strerror}. Name another place: --to.") from error
-    saved = save_letter(settings.kafka, settings.state, topic, letter, place, force=force)
-    click.echo(shown(str(saved)))
+    return place
 
 
 @dlq.command(context_settings={"ignore_unknown_options": True})

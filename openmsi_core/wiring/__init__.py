@@ -4,6 +4,7 @@ from openmsi_core.receiving.again import Retried
 from openmsi_core.wiring.letters import letters_in, retry_letters, save_letter, show_letter
 from openmsi_core.wiring.receiving import RunReport, run_plugin, try_plugin
 from openmsi_core.wiring.replaying import ReplayReport, choose_files, replay_plugin
+from openmsi_core.wiring.samples import save_as_test
 from openmsi_core.wiring.sending import SendReport, upload_files, watch_folder
 from openmsi_core.wiring.signals import signals_set
 
@@ -17,6 +18,7 @@ __all__ = [
     "replay_plugin",
     "retry_letters",
     "run_plugin",
+    "save_as_test",
     "save_letter",
     "show_letter",
     "signals_set",
