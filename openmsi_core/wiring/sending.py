@@ -24,6 +24,8 @@ from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Rules, Watch
 from openmsi_core.settings import WatchSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.measured import MeasuredSink, SenderNumbers
+from openmsi_core.wiring.observing import identity, observed
 from openmsi_core.wiring.signals import signals_set
 
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
@@ -59,6 +61,9 @@ def watch_folder(
     stop = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
+        watched = stack.enter_context(observed(settings, kafka, identity("watch", str(root), settings.topic)))
+        numbers = SenderNumbers()
+        watched.vitals.counting(numbers.counts, dict)
         stack.enter_context(ledger)
         connect = partial(
             _outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS,
@@ -68,6 +73,8 @@ def watch_folder(
         if sink is None:
             return SendReport(Tally(), stopped[0])
         manner = _manner(settings.chunk, settings.meta)
+        report = numbers.noting(report, watched)
+        sink = MeasuredSink(sink, numbers, watched)
         watch = Watch(ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report)
         return SendReport(watch.run(), stopped[0])
 
