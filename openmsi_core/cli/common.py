@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from openmsi_core.errors import SettingsError
 
 if TYPE_CHECKING:
     from openmsi_core.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Command = Callable[..., Any]
 
@@ -85,6 +88,14 @@ def verbosity(command: Command) -> Command:
         return command(*args, quiet=quiet or as_json, **more)
 
     return with_logging
+
+
+def conclude(text: str, *, quiet: bool) -> None:
+    """The one line at the end: to standard error, or into the log where lines of another kind are not wanted."""
+    if quiet:
+        log.info("%s", text)
+    else:
+        click.echo(text, err=True)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import observing_choices, settings_choices, verbosity
+from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
 from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, PluginError
 
@@ -68,10 +68,10 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
 
         report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)
     counts = report.counts
-    click.echo(
+    conclude(
         f"{counts.files:,} files done, {counts.unchanged:,} of them unchanged, {counts.results:,} results, "
         f"{counts.letters:,} dead letters, {report.still_open:,} files not finished",
-        err=True,
+        quiet=quiet,
     )
     if report.signal:
         return EXIT_INTERRUPTED if report.signal == signal.SIGINT else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import observing_choices, settings_choices, verbosity
+from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
 from openmsi_core.errors import FolderError
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **give
     with reporter("sent", quiet=quiet or not _is_terminal()) as progress:
         teller = Teller(progress, as_json=as_json)
         done = watch_folder(chosen, settings.kafka, settings.state, report=teller.report)
-    if not quiet:
-        click.echo(summary(done.tally), err=True)
+    conclude(summary(done.tally), quiet=quiet)
     return exit_code(done.tally, done.signal, ends=chosen.once)
 
 
