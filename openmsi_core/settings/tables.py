@@ -181,6 +181,7 @@ class Document(_Table):
     kafka: Mapping[str, str] = {}
     watch: Mapping[str, WatchSettings] = {}
     run: Mapping[str, RunSettings] = {}
+    include: Names = ()
     state: Folder = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi", appauthor=False)))
 
 

@@ -114,9 +114,10 @@ def test_commands_on_the_pages_exist_with_their_flags(line) -> None:
     words = shlex.split(line)
     assert words[0] in COMMANDS, line
     command = openmsi.commands.get(words[0]) or openmsi.get_command(None, words[0])  # type: ignore[arg-type]
-    if words[0] in {"topics", "config", "dlq"}:
+    if words[0] in {"topics", "config", "dlq", "service"}:
         command = command.commands[words[1]]  # type: ignore[union-attr]
     flags = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
+    words = words[: words.index("--")] if "--" in words else words  # what follows is another command line
     used = {word.split("=")[0] for word in words if word.startswith("--")} - {"--help"}
     plugins_own = {"--folder"} if words[0] in {"run", "try"} else set()
     assert used <= flags | plugins_own, line
