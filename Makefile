@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test kafka faults faults-quick check format bench-quick wheel clean
+.PHONY: docs wheelhouse setup demo test kafka faults faults-quick check format bench-quick wheel clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml plugin_template/pyproject.toml
@@ -51,5 +51,11 @@ bench-quick: setup
 wheel: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+wheelhouse: setup
+	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse '.[local]' -c constraints.txt
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site wheelhouse .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
