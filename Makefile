@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: docs wheelhouse setup demo test kafka faults faults-quick check format bench-quick wheel clean
+.PHONY: constraints docs wheelhouse setup demo test kafka faults faults-quick check format bench-quick wheel clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml plugin_template/pyproject.toml
@@ -53,6 +53,10 @@ wheel: setup
 
 wheelhouse: setup
 	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse '.[local]' -c constraints.txt
+
+constraints: setup
+	(echo "# The versions that this state was tested with: pip install openmsi -c constraints.txt"; \
+	$(BIN)/python -m pip list --format=freeze | grep -viE '^(-e|openmsi|my.xrd|pip|setuptools)' | sort -f) > constraints.txt
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

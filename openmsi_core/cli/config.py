@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.errors import SettingsError, UsageError
+from openmsi_core.errors import EXIT_DONE, EXIT_USAGE, SettingsError
 
 if TYPE_CHECKING:
     from openmsi_core.settings import Settings
@@ -29,21 +29,35 @@ _FILE = click.argument("file", required=False, type=click.Path(path_type=Path, d
 
 @config.command()
 @_FILE
-def check(file: Path | None) -> None:
-    """Read the configuration and say every problem at once.
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def check(file: Path | None, as_json: bool) -> int:
+    """Read the configuration and say every problem at once. Exit code 2: it is not usable.
 
-    Kafka's options are shown to librdkafka, the options of each run to its plugin.
+    Kafka's options are shown to librdkafka, the options of each run to its plugin; runs and watches that would get in
+    each other's way are named.
 
     \b
     Example: openmsi config check openmsi.toml
     """
-    from openmsi_core.settings import load
+    from openmsi_core.cli.checking import problems_of
+    from openmsi_core.settings import find, load
 
-    settings = load(file)
-    problems = list(_problems(settings))
-    if problems:
-        raise SettingsError("\n  ".join([f"{settings.file or 'the configuration'}: not usable", *problems]))
-    click.echo(f"{settings.file or 'no file, only defaults'}: ok")
+    try:
+        settings = load(file)
+    except SettingsError as error:
+        if not as_json:
+            raise
+        name, problems = file or find(), [line.strip() for line in str(error).split("\n")]
+    else:
+        name, problems = settings.file, list(problems_of(settings))
+    if as_json:
+        told = {"file": str(name) if name else None, "ok": not problems, "problems": problems}
+        click.echo(json.dumps(told))
+    elif problems:
+        raise SettingsError("\n  ".join([f"{name or 'the configuration'}: not usable", *problems]))
+    else:
+        click.echo(f"{name or 'no file, only defaults'}: ok")
+    return EXIT_USAGE if problems else EXIT_DONE
 
 
 @config.command()
@@ -65,26 +79,6 @@ def show(file: Path | None, as_json: bool) -> None:
         return
     for keys, value, source in rows:
         click.echo(f"{'.'.join(keys)} = {json.dumps(value, ensure_ascii=False)}    # {source}")
-
-
-def _problems(settings: Settings) -> Iterator[str]:
-    from openmsi_core.cli.options import refuse_plain_secrets
-    from openmsi_core.kafka.admin import check_options
-    from openmsi_core.plugins.loader import options_of
-    from openmsi_core.plugins.options import parse
-
-    try:
-        if settings.kafka:
-            check_options(settings.kafka)
-    except UsageError as error:
-        yield str(error)
-    for name, run in settings.run.items():
-        try:
-            refuse_plain_secrets(settings, name, run.plugin)
-            if run.options:  # without any, they may all come as flags
-                parse(options_of(run.plugin), run.options, f"run {name}")
-        except UsageError as error:
-            yield f"run {name}: {error}"
 
 
 def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -137,3 +137,26 @@ def test_the_compose_files_commands_exist_with_their_flags(name) -> None:
     assert {word for word in words if word.startswith("--")} <= flags | {"--folder"}
     assert set(one["depends_on"]) <= set(services())
     assert one["build"]["dockerfile"] == "container/Dockerfile"
+
+
+def test_a_release_is_published_without_a_token_and_only_from_a_tag() -> None:
+    release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8"))
+    assert release[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as true
+    publish = release["jobs"]["publish"]
+    assert publish["permissions"] == {"id-token": "write"}
+    assert "secrets." not in json.dumps(release)
+
+
+def test_the_constraints_fit_the_lower_bounds() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()[1:]
+    pinned = {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for text in [*project["dependencies"], *project["optional-dependencies"]["local"]]:
+        requirement = Requirement(text)
+        version = pinned.get(requirement.name.lower())
+        assert version is not None, f"{text}: `make constraints` writes them anew"
+        assert requirement.specifier.contains(version), f"{text}: `make constraints` writes them anew"
