@@ -82,7 +82,7 @@ class Vitals:
         self._beat: float | None = None
         self._moved = clock()
         self._running = self._waiting = 0
-        self._away = self._ended = False
+        self._away = self._ended = self._writing = False
         self._error, self._error_at = "", None
         self._counts: Callable[[], Mapping[str, int]] = dict
         self._outcomes: Callable[[], Mapping[str, int]] = dict
@@ -102,6 +102,11 @@ class Vitals:
                 self._moved = self._beat
             self._running, self._waiting = running, waiting
             self._gauges.update(gauges)
+
+    def writing(self, *, is_writing: bool) -> None:
+        """The loop is with the broker now, for as long as that takes, or it is back."""
+        with self._lock:
+            self._writing = is_writing
 
     def moved(self) -> None:
         """Something got done."""
@@ -148,7 +153,7 @@ class Vitals:
             return State.STARTING
         now = self._clock()
         if now - self._beat > ROUND_SECONDS:
-            return State.STUCK
+            return State.BROKER_AWAY if self._writing else State.STUCK
         if self._away:
             return State.BROKER_AWAY
         if self._stall_after and now - self._moved > self._stall_after and (self._running or self._waiting):

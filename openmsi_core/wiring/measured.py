@@ -127,12 +127,15 @@ class MeasuredStore:
     def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
         """One checkpoint."""
         begun = time.monotonic()
+        self._watched.vitals.writing(is_writing=True)
         try:
             self._store.write(outgoing, commits, size=size)
         except BrokerError:
             self._run.checkpoints_failed += 1
             self._watched.vitals.broker_away(is_away=True)
             raise
+        finally:
+            self._watched.vitals.writing(is_writing=False)
         self._run.checkpoints += 1
         self._watched.metrics.checkpoint_took(time.monotonic() - begun)
         self._watched.vitals.broker_away(is_away=False)
@@ -205,14 +208,18 @@ class MeasuredSink:
                 self._sender.record_bytes += size
             delivered(offset, reason)
 
-        self._sink.produce(partition, key, value, answered)
+        try:
+            self._sink.produce(partition, key, value, answered)
+        except BrokerUnreachable:
+            self._silent()
+            raise
 
     def serve(self, timeout: float) -> int:
         """Call the delivery callbacks that are due."""
         try:
             served = self._sink.serve(timeout)
         except BrokerUnreachable:
-            self._vitals.broker_away(is_away=True)
+            self._silent()
             raise
         now = time.monotonic()
         if served:
@@ -226,6 +233,11 @@ class MeasuredSink:
     def pending(self) -> int:
         """How many records are not acknowledged yet."""
         return self._sink.pending()
+
+    def _silent(self) -> None:
+        """Nobody answers, and the loop goes round all the same."""
+        self._vitals.broker_away(is_away=True)
+        self._vitals.beat(running=0, waiting=self._sink.pending())
 
     def _look(self, now: float) -> None:
         pending = self._sink.pending()

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from openmsi_core.errors import SettingsError
+from openmsi_core.errors import BrokerUnreachable, SettingsError
 from openmsi_core.observe.heartbeats import beating, heartbeat
 from openmsi_core.observe.logs import LastError, ToTopic, listening
 from openmsi_core.observe.metrics import COUNTS, GAUGES, Metrics, served
 from openmsi_core.observe.notify import notify, status, told, watchdog_seconds
 from openmsi_core.observe.vitals import ROUND_SECONDS, Identity, State, Vitals
-from openmsi_core.wiring.measured import MeasuredSink, SenderNumbers
+from openmsi_core.wiring.measured import MeasuredSink, MeasuredStore, RunNumbers, SenderNumbers
 from openmsi_core.wiring.observing import Watched
 from tests.kafka.processes import wait_for
 
@@ -96,6 +96,15 @@ def test_a_broker_that_is_away_is_told_and_no_reason_to_restart(vitals, clock) -
     vitals.beat(running=0, waiting=1)
     assert vitals.state() is State.BROKER_AWAY
     assert not vitals.state().needs_restart
+
+
+def test_a_loop_that_waits_for_the_broker_to_take_a_checkpoint_does_not_hang(vitals, clock) -> None:
+    vitals.beat(running=1, waiting=0)
+    vitals.writing(is_writing=True)
+    clock.now = 10 * ROUND_SECONDS
+    assert vitals.state() is State.BROKER_AWAY
+    vitals.writing(is_writing=False)
+    assert vitals.state() is State.STUCK
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -262,6 +271,50 @@ def test_a_sender_whose_broker_acknowledges_nothing_says_that_it_is_away(monkeyp
     sink.serve(0)
     assert watched.vitals.state() is State.IDLE
     assert watched.vitals.snapshot().counts["record_bytes"] == 6
+
+
+class Away(Silent):
+    def serve(self, timeout) -> int:
+        raise BrokerUnreachable("nobody answers")
+
+    def produce(self, partition, key, value, delivered) -> None:
+        raise BrokerUnreachable("nobody answers")
+
+
+@pytest.mark.parametrize("call", [lambda sink: sink.serve(0), lambda sink: sink.produce(0, b"", b"", None)])
+def test_a_sender_that_waits_for_its_broker_for_hours_is_not_stuck(monkeypatch, call) -> None:
+    now = [0.0]
+    monkeypatch.setattr("openmsi_core.wiring.measured.time.monotonic", lambda: now[0])
+    watched = Watched(Vitals(WHO, 600.0, lambda: now[0]))
+    sink = MeasuredSink(Away(), SenderNumbers(), watched)
+    for now[0] in (1.0, 2 * ROUND_SECONDS, 4 * ROUND_SECONDS):
+        with pytest.raises(BrokerUnreachable):
+            call(sink)
+    assert watched.vitals.state() is State.BROKER_AWAY
+
+
+class Store:
+    """An OutcomeStore that fails as often as it is told."""
+
+    def __init__(self, failing: int) -> None:
+        self.failing = failing
+
+    def write(self, outgoing, commits, *, size=0) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise BrokerUnreachable("nobody answers")
+
+
+def test_checkpoints_are_counted_with_those_that_failed() -> None:
+    watched, numbers = Watched(Vitals(WHO, 600.0)), RunNumbers(None, None, None)
+    store = MeasuredStore(Store(failing=1), numbers, watched)
+    watched.vitals.beat(running=0, waiting=1)
+    with pytest.raises(BrokerUnreachable):
+        store.write([], [])
+    assert watched.vitals.state() is State.BROKER_AWAY
+    store.write([], [])
+    assert watched.vitals.state() is State.WORKING
+    assert (numbers.checkpoints, numbers.checkpoints_failed) == (1, 1)
 
 
 def test_every_metric_and_field_of_a_heartbeat_stands_on_its_page(vitals) -> None:
