@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test kafka faults faults-quick check format reference bench bench-quick wheel clean
+.PHONY: setup demo test kafka faults faults-quick check format reference docs bench bench-quick wheel wheelhouse constraints clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml plugin_template/pyproject.toml
@@ -59,5 +59,15 @@ bench: setup
 wheel: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+wheelhouse: setup
+	$(BIN)/python -m pip wheel --quiet --wheel-dir wheelhouse '.[local]' -c constraints.txt
+
+constraints: setup
+	(echo "# The versions that this state was tested with: pip install openmsi -c constraints.txt"; \
+	$(BIN)/python -m pip list --format=freeze | grep -viE '^(-e|openmsi|my.xrd|pip|setuptools)' | sort -f) > constraints.txt
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site wheelhouse .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -12,6 +12,7 @@
     │   ├── BrokerUnreachable    nobody answers: services wait, commands with an end give up
     │   ├── BrokerRefused        wrong password, wrong certificate, wrong protocol
     │   └── RightMissing         the account may not do this
+    ├── ServiceFailed            the service manager did not do what it was told
     ├── NotDelivered             the broker refused one record for good
     ├── NotWhole                 what a dead letter is about cannot be put together again      exit 4
     ├── BreakerOpen              too many dead letters in a row                              exit 5
@@ -83,6 +84,10 @@ class BrokerRefused(BrokerError):
 
 class RightMissing(BrokerError):
     """The broker knows us, and we may not do what was asked."""
+
+
+class ServiceFailed(OpenmsiError):
+    """systemd, launchd or Windows did not do what it was told; the text has the command, its output and exit code."""
 
 
 class NotDelivered(OpenmsiError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from openmsi_core.errors import SettingsError
 
 if TYPE_CHECKING:
     from openmsi_core.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Command = Callable[..., Any]
 
@@ -46,23 +49,53 @@ def kafka_choices(command: Command) -> Command:
     return with_kafka
 
 
-def verbosity(command: Command) -> Command:
-    """Adds -q, -v and --json-logs, configures logging; passes ``quiet``: no progress, no summary.
+def observing_choices(command: Command) -> Command:
+    """Adds the flags with which a program can be observed while it works; passes them as the settings that they are."""
 
-    Nothing but JSON goes between lines of JSON, so --json-logs is quiet too.
+    @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz; 0: a free port.")
+    @click.option("--metrics-address", metavar="HOST", help="On this address. [default: 127.0.0.1]")
+    @click.option("--heartbeat-topic", metavar="TOPIC", help="Publish heartbeats there.")
+    @click.option("--heartbeat-every", metavar="TIME", help="So often. [default: 30s]")
+    @click.option("--log-topic", metavar="TOPIC", help="Publish log lines there too.")
+    @click.option(
+        "--stall-after", metavar="TIME", help="No progress for so long is a stall; 0: never. [default: 10min]"
+    )
+    @functools.wraps(command)
+    def with_observers(*args: Any, **more: Any) -> Any:
+        return command(*args, **more)
+
+    return with_observers
+
+
+def verbosity(command: Command) -> Command:
+    """Adds -q, -v and --log-format, configures logging; passes ``quiet``: no progress, no summary.
+
+    Nothing but JSON goes between lines of JSON, so that is quiet too.
     """
 
     @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
     @click.option("-v", "--verbose", is_flag=True, help="Say everything.")
-    @click.option("--json-logs", is_flag=True, help="Log as one JSON object a line.")
+    @click.option("--log-format", type=click.Choice(["text", "json"]), help="Lines for a person, or JSON objects.")
+    @click.option("--json-logs", is_flag=True, help="The same as --log-format json.")
     @functools.wraps(command)
-    def with_logging(*args: Any, quiet: bool, verbose: bool, json_logs: bool, **more: Any) -> Any:
+    def with_logging(
+        *args: Any, quiet: bool, verbose: bool, log_format: str | None, json_logs: bool, **more: Any
+    ) -> Any:
         from openmsi_core.observe.logs import configure
 
-        configure(-1 if quiet else int(verbose), as_json=json_logs)
-        return command(*args, quiet=quiet or json_logs, **more)
+        as_json = json_logs if log_format is None else log_format == "json"
+        configure(-1 if quiet else int(verbose), as_json=as_json)
+        return command(*args, quiet=quiet or as_json, **more)
 
     return with_logging
+
+
+def conclude(text: str, *, quiet: bool) -> None:
+    """The one line at the end: to standard error, or into the log where lines of another kind are not wanted."""
+    if quiet:
+        log.info("%s", text)
+    else:
+        click.echo(text, err=True)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.errors import OpenmsiError, SettingsError
+from openmsi_core.errors import EXIT_DONE, EXIT_USAGE, OpenmsiError, SettingsError
 
 if TYPE_CHECKING:
     from openmsi_core.settings import RunSettings, Settings
@@ -30,19 +30,36 @@ _FILE = click.argument("file", required=False, type=click.Path(path_type=Path, d
 
 @config.command()
 @_FILE
-def check(file: Path | None) -> None:
-    """Read the configuration and say every problem at once.
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def check(file: Path | None, as_json: bool) -> int:
+    """Read the configuration and say every problem at once. Exit code 2: it is not usable.
 
-    Kafka's options are shown to librdkafka, the options of each run, also those of the environment, to its plugin.
+    Kafka's options are shown to librdkafka, the options of each run, also those of the environment, to its plugin;
+    runs and watches that would get in each other's way are named.
 
     \b
     Example: openmsi config check openmsi.toml
     """
+    from openmsi_core.cli.checking import problems_of
     from openmsi_core.cli.layers import configuration_problems
-    from openmsi_core.settings import load
+    from openmsi_core.settings import find, load
 
-    settings = load(file, also=configuration_problems)
-    click.echo(f"{settings.file or 'no file, only defaults'}: ok")
+    try:
+        settings = load(file, also=configuration_problems)
+    except SettingsError as error:
+        if not as_json:
+            raise
+        name, problems = file or find(), [line.strip() for line in str(error).split("\n")]
+    else:
+        name, problems = settings.file, list(problems_of(settings))
+    if as_json:
+        told = {"file": str(name) if name else None, "ok": not problems, "problems": problems}
+        click.echo(json.dumps(told))
+    elif problems:
+        raise SettingsError("\n  ".join([f"{name or 'the configuration'}: not usable", *problems]))
+    else:
+        click.echo(f"{name or 'no file, only defaults'}: ok")
+    return EXIT_USAGE if problems else EXIT_DONE
 
 
 @config.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
 from openmsi_core.cli.layers import given_options
 from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, PluginError
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
+@observing_choices
 @settings_choices
 @verbosity
 @click.pass_context
@@ -67,10 +68,10 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
 
         report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)
     counts = report.counts
-    click.echo(
+    conclude(
         f"{counts.files:,} files done, {counts.unchanged:,} of them unchanged, {counts.results:,} results, "
         f"{counts.letters:,} dead letters, {report.still_open:,} files not finished",
-        err=True,
+        quiet=quiet,
     )
     if report.signal:
         return EXIT_INTERRUPTED if report.signal == signal.SIGINT else 0

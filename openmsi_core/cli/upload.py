@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.cli.common import conclude, settings_choices, verbosity
 from openmsi_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def upload(
             complain=teller.complain,
         )
     done.tally.left_out = teller.complaints
-    if not quiet:
-        click.echo(summary(done.tally), err=True)
+    conclude(summary(done.tally), quiet=quiet)
     return exit_code(done.tally, done.signal, ends=True)
 
 

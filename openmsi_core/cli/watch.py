@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
 from openmsi_core.errors import FolderError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--chunk-size", "chunk", metavar="SIZE", help="Bytes in one record. [default: 512KiB]")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Goes with each file; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
+@observing_choices
 @settings_choices
 @verbosity
 def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **given: Any) -> int:
@@ -58,8 +59,7 @@ def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **give
     with reporter("sent", quiet=quiet or not _is_terminal()) as progress:
         teller = Teller(progress, as_json=as_json)
         done = watch_folder(chosen, settings.kafka, settings.state, report=teller.report)
-    if not quiet:
-        click.echo(summary(done.tally), err=True)
+    conclude(summary(done.tally), quiet=quiet)
     return exit_code(done.tally, done.signal, ends=chosen.once)
 
 

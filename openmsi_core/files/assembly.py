@@ -184,6 +184,11 @@ class Assembler:
                 found.append(opened.file_id)
         return found
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the last record of the stalest file came, epoch milliseconds of our clock; None: no file is open."""
+        return next((each.last_ms for each in self._open.values()), None)
+
     def stalest(self) -> bytes | None:
         """The open version that got no record for longest."""
         return next(iter(self._open), None)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import confluent_kafka
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
@@ -138,6 +139,11 @@ class Admin:
             if time.monotonic() >= ends:
                 raise unreachable(self._options, f"topic {name} got no leaders within {_VISIBLE_SECONDS:g} s")
             self._client.poll(0.05)
+
+
+def library_version() -> str:
+    """The version of librdkafka."""
+    return str(confluent_kafka.libversion()[0])
 
 
 def connected(options: Mapping[str, str], seconds: float = CONNECT_SECONDS) -> Admin:

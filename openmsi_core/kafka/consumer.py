@@ -160,6 +160,14 @@ class TopicConsumer:
             each.partition: each.offset if each.offset >= 0 else self._starts.get(each.partition, 0) for each in places
         }
 
+    def lag(self) -> int:
+        """How many records of our partitions were not read yet, as far as fetching told; asks nobody."""
+        behind = 0
+        for partition, position in self.positions().items():
+            _, high = self.client.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            behind += max(0, high - position)
+        return behind
+
     def pause(self) -> None:
         """Fetch nothing until `resume`. What was fetched already is thrown away and fetched again."""
         if not self._paused:

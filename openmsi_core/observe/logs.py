@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
 
 from openmsi_core.model import shown
 
 _LEVELS = {-1: logging.WARNING, 0: logging.INFO, 1: logging.DEBUG}
+LOG_SCHEMA = "openmsi-log/1"
+_LONGEST = 1000
 
 
 class _Lines(logging.Formatter):
@@ -37,6 +41,53 @@ class _Json(logging.Formatter):
         if record.exc_info:
             facts["traceback"] = self.formatException(record.exc_info)
         return json.dumps(facts).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class ToTopic(logging.Handler):
+    """Each line of ours as a JSON object to ``publish``, with ``facts`` about this program; it never blocks or raises.
+
+    What the Kafka client and this path itself log is left out: it would make more of what it tells.
+    """
+
+    def __init__(self, publish: Callable[[bytes, bytes], None], facts: Mapping[str, object]) -> None:
+        super().__init__()
+        self._publish = publish
+        self._facts = dict(facts)
+        self.setFormatter(_Json())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand it on."""
+        if record.name.startswith("openmsi_core.kafka"):
+            return
+        told = {"schema": LOG_SCHEMA, **self._facts, **json.loads(self.format(record))}
+        value = json.dumps(told).encode("utf-8", "backslashreplace")
+        self._publish(str(self._facts.get("host", "")).encode("utf-8", "backslashreplace"), value)
+
+
+class LastError(logging.Handler):
+    """Tells ``complained`` of each warning and error, the text in one line."""
+
+    def __init__(self, complained: Callable[[str, datetime], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._complained = complained
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand it on."""
+        text = shown(record.getMessage())
+        self._complained(text[:_LONGEST], datetime.fromtimestamp(record.created, UTC))
+
+
+@contextmanager
+def listening(*handlers: logging.Handler) -> Iterator[None]:
+    """``handlers`` hear everything that is logged while inside."""
+    root = logging.getLogger()
+    for each in handlers:
+        root.addHandler(each)
+    try:
+        yield
+    finally:
+        for each in handlers:
+            root.removeHandler(each)
 
 
 class _ToStandardError(logging.StreamHandler[TextIO]):

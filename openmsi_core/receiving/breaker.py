@@ -54,6 +54,11 @@ class Breaker:
         """True when the run must stop."""
         return self._is_open
 
+    @property
+    def in_a_row(self) -> int:
+        """How many failures there were since the last file that ended well."""
+        return self._row
+
     def withheld(self) -> set[int]:
         """The ids of the outcomes that must not be written yet."""
         if self.is_open:

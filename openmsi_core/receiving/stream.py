@@ -64,14 +64,14 @@ class Stream:
         self.stopping = stopping or threading.Event()
         self._intake = intake
         self._workers = workers
-        self._dispatch = Dispatch(workers.submit)
+        self.dispatch = self._dispatch = Dispatch(workers.submit)
         self._first_offset = first_offset
         self._pace = pace or Pace()
         self._room = room or Room()
         self._announce = announce
         self._clock = clock
         self._now = now
-        self._outcomes = Outcomes(run, clock, self._pace)
+        self.outcomes = self._outcomes = Outcomes(run, clock, self._pace)
         self._moved = clock()
         self._kept_house = clock()
         self._full_since: float | None = None

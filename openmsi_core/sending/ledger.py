@@ -91,6 +91,14 @@ def ledger_file(folder: Path, root: Path, topic: str) -> Path:
     return folder / "ledgers" / f"{name}.sqlite"
 
 
+def _mode_below(state: Path) -> int:
+    """A state folder that a group may read, as that of a service, has a ledger that it may read: who else could ask."""
+    try:
+        return 0o750 if state.stat().st_mode & 0o050 == 0o050 and not state.stat().st_mode & 0o007 else 0o700
+    except FileNotFoundError:
+        return 0o700
+
+
 class Ledger:
     """The ledger of ``root`` and ``topic`` at ``file``; open it with ``with``, and use it in that one thread.
 
@@ -113,7 +121,7 @@ class Ledger:
 
     def __enter__(self) -> Self:
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.file.parent.mkdir(parents=True, exist_ok=True, mode=_mode_below(self.file.parent.parent))
             self._lock.__enter__()
         except BlockingIOError as error:
             raise FolderError(

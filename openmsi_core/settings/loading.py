@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from openmsi_core.errors import SettingsError
+from openmsi_core.settings.including import gathered
 from openmsi_core.settings.problems import Problems
-from openmsi_core.settings.reading import Keys, find, read
+from openmsi_core.settings.reading import Keys, find
 from openmsi_core.settings.tables import (
     Document,
     KafkaOptions,
@@ -54,8 +55,8 @@ def load(
     """
     environ = os.environ if environ is None else environ
     file = path or find(environ)
-    table, lines = read(file) if file else ({}, {})
-    loading = _Loading(environ, Problems(file, lines))
+    table, places = gathered(file) if file else ({}, {})
+    loading = _Loading(environ, Problems(file, places))
     document = loading.document(table, kafka or {}, also)
     return Settings(
         kafka=KafkaOptions(document.kafka),

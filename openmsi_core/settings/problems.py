@@ -26,10 +26,10 @@ def _report(problems: Sequence[str], whose: str) -> str:
 class Problems:
     """Collects what is wrong, each with its place."""
 
-    def __init__(self, file: Path | None, lines: Mapping[Keys, int]) -> None:
+    def __init__(self, file: Path | None, places: Mapping[Keys, str]) -> None:
         self.said: list[str] = []
         self._file = file
-        self._lines = lines
+        self._places = places
 
     def add(self, where: str, text: str) -> None:
         """Something is wrong at ``where`` (may be empty)."""
@@ -49,8 +49,7 @@ class Problems:
         if self._file is None:
             return ""
         depths = range(len(keys), 0, -1)
-        line = next((self._lines[keys[:depth]] for depth in depths if keys[:depth] in self._lines), 1)
-        return f"{self._file}:{line}"
+        return next((self._places[keys[:depth]] for depth in depths if keys[:depth] in self._places), f"{self._file}:1")
 
     def as_error(self, whose: str = "") -> SettingsError:
         """Everything that was added as one error."""

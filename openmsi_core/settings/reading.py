@@ -27,8 +27,8 @@ def find(environ: Mapping[str, str] | None = None) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def read(file: Path) -> tuple[dict[str, Any], dict[Keys, int]]:
-    """The table in ``file``, and the lines of its keys; those of ``[kafka]`` are dotted as librdkafka writes them.
+def read(file: Path) -> tuple[dict[str, Any], dict[Keys, str]]:
+    """The table in ``file``, and where its keys stand (``file:line``); those of ``[kafka]`` are dotted as librdkafka's.
 
     Raises SettingsError.
     """
@@ -41,7 +41,7 @@ def read(file: Path) -> tuple[dict[str, Any], dict[Keys, int]]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"the configuration file {file} is not UTF-8: {error.reason}. Save it as UTF-8.") from error
     try:
-        return tomllib.loads(text), {_as_option(keys): line for keys, line in lines_of(text).items()}
+        return tomllib.loads(text), {_as_option(keys): f"{file}:{line}" for keys, line in lines_of(text).items()}
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(_not_toml(file, text, str(error))) from error
 

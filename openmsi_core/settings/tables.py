@@ -119,7 +119,18 @@ class _Table(BaseModel):
 Table = TypeVar("Table", bound=_Table)
 
 
-class WatchSettings(_Table):
+class _Observed(_Table):
+    """How a program can be observed while it works; ``heartbeat_every`` and ``stall_after`` are seconds."""
+
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    metrics_address: str = Field(default="127.0.0.1", min_length=1)
+    heartbeat_topic: Topic = ""
+    heartbeat_every: Seconds = Field(default=30.0, gt=0)
+    log_topic: Topic = ""
+    stall_after: Seconds = Field(default=600.0, ge=0)
+
+
+class WatchSettings(_Observed):
     """``[watch.NAME]``: a folder whose files are sent. ``settle`` and ``rescan`` are seconds, ``chunk`` bytes.
     ``selected`` is the text of ``bytes``; `span_of` says what it means.
 
@@ -142,7 +153,7 @@ class WatchSettings(_Table):
     meta: Mapping[str, str | int | float] = {}
 
 
-class RunSettings(_Table):
+class RunSettings(_Observed):
     """``[run.NAME]``: one plugin on one topic. Limits are bytes.
 
     ``topic`` may be missing in the file; what `run_settings` answers always has one. ``options`` are the plugin's,
@@ -189,6 +200,7 @@ class Document(_Table):
     kafka: Mapping[str, str] = {}
     watch: Mapping[str, WatchSettings] = {}
     run: Mapping[str, RunSettings] = {}
+    include: Names = ()
     state: Folder = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi", appauthor=False)))
 
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -19,6 +20,7 @@ from openmsi_core.kafka.checkpoint import AtLeastOnce
 from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Claim, FileVersion, PluginFacts
+from openmsi_core.observe.vitals import Identity
 from openmsi_core.plugins.loader import build
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.intake import Intake
@@ -29,7 +31,9 @@ from openmsi_core.receiving.trying import tried
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.measured import aged, measured
 from openmsi_core.wiring.observers import Observers
+from openmsi_core.wiring.observing import Watched, identity, observed
 from openmsi_core.wiring.signals import signals_set
 
 log = logging.getLogger(__name__)
@@ -61,6 +65,7 @@ def run_plugin(
     stopping = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
+        watched = stack.enter_context(observed(settings, kafka, _identity(settings, probe.facts)))
         reached_run = reached(
             lambda: facts_of(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up
         )
@@ -74,15 +79,11 @@ def run_plugin(
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
         counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
-
-        def told(ended: Sequence[Ended]) -> None:
-            announce(run, counts, ended)
-            observers.checkpoint(counts)
-
+        told = _telling(partial(announce, run, counts), partial(observers.checkpoint, counts), watched)
         stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
         source = stack.enter_context(_source(settings, kafka, stream, stopping))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
-        still_open = stream.run(source, store, settings.until_caught_up)
+        still_open = stream.run(*measured(stream, intake, source, store, watched), settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
 
 
@@ -146,6 +147,19 @@ def _store(
         return Transactional(kafka, source, is_stopping=stopping.is_set)
     log.info("delivery is at-least-once: a kill may publish the results of the last second twice")
     return AtLeastOnce(kafka, source, is_stopping=stopping.is_set)
+
+
+def _telling(announce: Announce, checkpoint: Callable[[], None], watched: Watched) -> Announce:
+    def told(ended: Sequence[Ended]) -> None:
+        announce(ended)
+        aged(watched, ended)
+        checkpoint()
+
+    return told
+
+
+def _identity(settings: RunSettings, plugin: PluginFacts) -> Identity:
+    return identity("run", settings.plugin, settings.topic, settings.group, [plugin.package])
 
 
 def limits_of(settings: RunSettings) -> Limits:

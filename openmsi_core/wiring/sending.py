@@ -31,6 +31,8 @@ from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Watch
 from openmsi_core.settings import WatchSettings, span_of
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.measured import MeasuredSink, SenderNumbers
+from openmsi_core.wiring.observing import identity, observed
 from openmsi_core.wiring.signals import signals_set
 
 _log = logging.getLogger(__name__)
@@ -66,6 +68,9 @@ def watch_folder(
     stop = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
+        watched = stack.enter_context(observed(settings, kafka, identity("watch", str(root), settings.topic)))
+        numbers = SenderNumbers()
+        watched.vitals.counting(numbers.counts, dict)
         stack.enter_context(ledger)
         connect = partial(
             _outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS,
@@ -74,6 +79,8 @@ def watch_folder(
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
         if sink is None:
             return SendReport(Tally(), stopped[0])
+        report = numbers.noting(report, watched)
+        sink = MeasuredSink(sink, numbers, watched)
         watch = Watch(
             ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report,
             hints=None if rules.polling or settings.once else FolderHints(root),

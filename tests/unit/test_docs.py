@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 import re
 import shlex
@@ -118,6 +119,7 @@ def test_commands_on_the_pages_exist_with_their_flags(line) -> None:
     if isinstance(command, click.Group) and (words[0] != "plugins" or (words[1:2] and words[1] in command.commands)):
         command = command.commands[words[1]]
     flags = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
+    words = words[: words.index("--")] if "--" in words else words  # what follows is another command line
     used = {word.split("=")[0] for word in words if word.startswith("--")} - {"--help"}
     plugins_own = {"--folder"} if words[0] in {"run", "try"} else set()
     assert used <= flags | plugins_own, line
@@ -128,6 +130,50 @@ def test_every_command_answers_help_with_an_example(name) -> None:
     result = CliRunner().invoke(openmsi, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage: " in result.output
+
+
+def every_command(group, path=()):
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if not command.hidden:
+            yield (*path, name), command
+            if hasattr(command, "commands"):
+                yield from every_command(command, (*path, name))
+
+
+def test_the_sites_page_of_commands_has_every_command_and_every_flag() -> None:
+    pytest.importorskip("mkdocs", reason="the site is built where openmsi[dev] is installed")
+    spec = importlib.util.spec_from_file_location("_commands", ROOT / "docs" / "_commands.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = module.page()
+    for path, command in every_command(openmsi):
+        _, title, part = page.partition(f"## openmsi {' '.join(path)}\n")
+        assert title, path
+        part = part.partition("\n## ")[0]
+        for parameter in command.params:
+            for flag in [each for each in parameter.opts if each.startswith("-")]:
+                assert flag in part, (path, flag)
+
+
+def test_every_page_has_its_place_on_the_site() -> None:
+    yaml = pytest.importorskip("yaml", reason="the site is built where openmsi[dev] is installed")
+    listed = (ROOT / "mkdocs.yml").read_text("utf-8")
+    named = set(re.findall(r"[\w/-]+\.md", str(yaml.safe_load(listed)["nav"]))) - {"reference/commands.md"}
+    assert all((ROOT / "docs" / page).exists() for page in named)
+    assert {"index.md", "operate.md", "configuration.md"} <= named
+
+
+def test_alert_rules_and_dashboard_name_metrics_that_exist() -> None:
+    from openmsi_core.observe.metrics import COUNTS, GAUGES
+
+    known = {name for name, _ in GAUGES.values()} | {f"{name}_total" for name, _ in COUNTS.values()}
+    known |= {"openmsi_state", "openmsi_progress_seconds", "openmsi_outcomes_total"}
+    known |= {f"openmsi_{what}_seconds_bucket" for what in ("checkpoint", "file_age")}
+    for file in (ROOT / "docs" / "operations").iterdir():
+        for line in re.findall(r"expr\W+(.*)", file.read_text("utf-8")):
+            for name in re.findall(r"openmsi_[a-z_]+", line):
+                assert name in known, f"{file.name}: {name}"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -235,3 +235,13 @@ def test_a_topic_that_was_made_anew_gets_everything_again(tmp_path: Path, caplog
         ledger.belongs_to("two")
         assert ledger.known(KEY, 10, 5)
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(("state", "ledgers"), [(0o750, 0o750), (0o700, 0o700), (0o755, 0o700), (None, 0o700)])
+def test_a_group_reads_the_ledger_of_a_service_whose_state_it_may_read(tmp_path, state, ledgers) -> None:
+    folder = tmp_path / "state"
+    if state is not None:
+        folder.mkdir()
+        folder.chmod(state)
+    with Ledger(folder / "ledgers" / "x.sqlite", root=tmp_path, topic="t"):
+        assert (folder / "ledgers").stat().st_mode & 0o777 == ledgers

@@ -31,6 +31,7 @@ DOORS = {
     "click": "openmsi_core/cli/",
     "rich": "openmsi_core/observe/",
     "pydantic": ("openmsi_core/settings/", "openmsi_core/plugins/options.py", "openmsi_plugins/"),  # SecretStr
+    "prometheus_client": "openmsi_core/observe/metrics.py",
     "platformdirs": "openmsi_core/settings/",
     "google_crc32c": "openmsi_core/files/wire.py",
     "msgpack": "openmsi_core/files/packing.py",
