@@ -61,7 +61,7 @@ class Clocks:
 class Watch:
     """Watches the folder of an open ``ledger`` and sends what becomes ready, until ``stop`` is set or ``goal`` reached.
 
-    ``report`` is told the end of every attempt; ``tally`` counts.
+    ``report`` is told the end of every attempt; ``tally`` counts. ``aside`` is called again and again, in this thread.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Watch:
         budget: Budget | None = None,
         report: Callable[[Report], None] = say,
         clocks: Clocks | None = None,
+        aside: Callable[[], None] = lambda: None,
     ) -> None:
         self.tally = Tally()
         self.sender = Sender(sink, ledger, self._ended, manner, budget=budget)
@@ -85,6 +86,7 @@ class Watch:
         self._stop = stop
         self._say = report
         self._clocks = clocks or Clocks()
+        self._aside = aside
         self._complaints = Complaints()
         self._scanner = Scanner(ledger.root, self._complaints, rules.include, rules.exclude)
         settle_ns = max(int(rules.settle * 1e9), TICK_NS)
@@ -140,6 +142,7 @@ class Watch:
     def _patiently(self, action: Callable[[], None]) -> bool:
         """Do it; again after a second as long as the broker is away and is waited for. False: told to stop."""
         while not self._stop.is_set():
+            self._aside()
             try:
                 action()
             except BrokerUnreachable as error:

@@ -24,6 +24,7 @@ from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Rules, Watch
 from openmsi_core.settings import WatchSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.receipts import Beside
 from openmsi_core.wiring.signals import signals_set
 
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
@@ -55,11 +56,13 @@ def watch_folder(
     if not root.is_dir():
         raise FolderError(f"there is no folder {root}; create it, or watch another one")
     ledger = Ledger(ledger_file(state, root, settings.topic), root=root, topic=settings.topic)
+    beside = Beside(ledger, kafka, settings)
     goal = OnePass(int(settings.settle * 1e9)) if settings.once else Forever()
     stop = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
         stack.enter_context(ledger)
+        stack.enter_context(beside.introduced())
         connect = partial(
             _outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS,
             ledger.belongs_to,
@@ -67,8 +70,11 @@ def watch_folder(
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
         if sink is None:
             return SendReport(Tally(), stopped[0])
+        stack.enter_context(beside.following(stop))
         manner = _manner(settings.chunk, settings.meta)
-        watch = Watch(ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report)
+        watch = Watch(
+            ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report, aside=beside
+        )
         return SendReport(watch.run(), stopped[0])
 
 

@@ -1,0 +1,224 @@
+"""Arrivals: how far each file of a ledger is, from its rows and its receipts; the answer to "did everything arrive?".
+
+A version that the broker has whole is *delivered* when every run that must have it says that it is done with it, with
+the digest that was sent; *failed* when one of them says that it is not. Which runs must have it: those that were
+named; else those that ever put a file of this ledger somewhere (sinks); else any one that said anything. When no run
+was named, the failure of any run counts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from openmsi_core.model import RelativePath
+from openmsi_core.sending.receiptbook import ReceiptBook
+from openmsi_core.sending.seen import Seen
+
+
+class Stage(StrEnum):
+    """How far a file is on its way."""
+
+    WAITING = "waiting"  # it is in the folder, and this version of it was not begun
+    SENDING = "sending"  # its first record may be out
+    SENT = "sent"  # the broker has all of it
+    DELIVERED = "delivered"  # receipts say that it arrived
+    FAILED = "failed"  # the broker refused it, or a receipt says that it did not arrive
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What is said of the files of one stage: how many, their bytes, and which has been there for longest."""
+
+    files: int = 0
+    bytes: int = 0
+    oldest: RelativePath | None = None
+    since_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunShare:
+    """What one run said about the versions that the ledger knows; ``at`` is when it said the last of it."""
+
+    run: str
+    arrived: int
+    failed: int
+    at: str
+    is_needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one run says of one file; ``differs`` when the digest there is not the one here."""
+
+    run: str
+    outcome: str
+    location: str
+    reason: str
+    plugin: str
+    at: str
+    sha256: str
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One file: ``since_ns`` is when it reached its stage (waiting: when it was written), epoch nanoseconds.
+
+    ``sha256`` is that of what was sent: of the bytes ``span`` of the file, where only those were.
+    """
+
+    path: RelativePath
+    stage: Stage
+    size: int
+    since_ns: int
+    id: str
+    sha256: str
+    reason: str
+    answers: Sequence[Answer] = field(default=())
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """All of it: ``skipped`` files were never to be sent (--new-only)."""
+
+    stages: Mapping[Stage, Shared]
+    runs: Sequence[RunShare]
+    skipped: int
+
+    @property
+    def files(self) -> int:
+        """How many files there are, but for the skipped ones."""
+        return sum(shared.files for shared in self.stages.values())
+
+    def stages_by_name(self) -> Mapping[str, Shared]:
+        """Every stage under its name, in the order of the way."""
+        return {str(stage): self.stages[stage] for stage in Stage}
+
+    @property
+    def is_complete(self) -> bool:
+        """True when everything arrived."""
+        return self.stages[Stage.DELIVERED].files == self.files
+
+
+_GOOD = "(r.outcome = 'superseded' OR (r.outcome = 'done' AND r.sha256 = f.sha256))"
+# f is a file; needed and judged are tables of runs. A row of `waiting` hides that of an older version in `files`
+_STAGED = f"""
+SELECT f.path AS path, f.size AS size, f.since_ns AS since_ns, f.id AS id, f.sha256 AS sha256, f.reason AS reason,
+    CASE WHEN f.state NOT IN ('sent', 'delivered') THEN f.state
+        WHEN EXISTS (SELECT 1 FROM receipts r WHERE r.id = f.id AND NOT {_GOOD}
+            AND (:all OR r.run IN (SELECT run FROM needed))) THEN 'failed'
+        WHEN :need > 0 AND :need <= (SELECT count(*) FROM receipts r WHERE r.id = f.id AND {_GOOD}
+            AND (:any OR r.run IN (SELECT run FROM needed))) THEN 'delivered'
+        ELSE 'sent' END AS stage
+FROM files f WHERE f.state != 'skipped' AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.path = f.path)
+UNION ALL SELECT path, size, since_ns, x'', NULL, '', 'waiting' FROM waiting
+"""  # noqa: S608 - no foreign text in it
+_SHARED = f"SELECT stage, count(*), sum(size), min(since_ns), path FROM ({_STAGED}) GROUP BY stage"  # noqa: S608
+_RUNS = f"""
+SELECT r.run, sum({_GOOD}), sum(NOT {_GOOD}), max(r.at), r.run IN (SELECT run FROM needed)
+FROM files f JOIN receipts r ON r.id = f.id WHERE f.state IN ('sent', 'delivered') GROUP BY r.run ORDER BY r.run
+"""  # noqa: S608
+_FILES = f"""
+SELECT path, size, since_ns, id, sha256, reason FROM ({_STAGED}) WHERE stage = :stage ORDER BY since_ns LIMIT :limit
+"""  # noqa: S608
+_SINKS = "SELECT DISTINCT run FROM receipts WHERE outcome = 'done' AND location != ''"
+_ANSWERS = f"""
+SELECT r.run, r.outcome, r.location, r.reason, r.plugin, r.at, r.sha256, r.outcome = 'done' AND NOT {_GOOD}
+FROM receipts r JOIN files f ON f.id = r.id WHERE f.path = ? ORDER BY r.run
+"""  # noqa: S608
+
+
+def unknown(there: Iterable[Seen], known: Mapping[bytes, tuple[int, int]]) -> list[Seen]:
+    """What is in the folder and not, or not as it is now, in the ledger."""
+    return [seen for seen in there if known.get(seen.key) != (seen.facts.size, seen.facts.mtime_ns)]
+
+
+class Account:
+    """Looks at the files and receipts of an open ``book``. ``runs`` are the runs that were named.
+
+    A run is named by its group, or by what follows ``openmsi-`` in it. Raises sqlite3.DatabaseError.
+    """
+
+    def __init__(self, book: ReceiptBook, runs: Sequence[str] = ()) -> None:
+        self._db: sqlite3.Connection = book.db
+        self._runs = runs
+        self._db.execute("PRAGMA temp_store = MEMORY")
+        self._db.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS waiting (path BLOB PRIMARY KEY, size INTEGER, since_ns INTEGER) "
+            "WITHOUT ROWID"
+        )
+        self._has_spans = "span_stop" in {row[1] for row in self._db.execute("PRAGMA table_info(files)")}
+        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS needed (run TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def known(self) -> Mapping[bytes, tuple[int, int]]:
+        """Size and time of change of every version in the ledger, by record key."""
+        query = "SELECT path, size, mtime_ns FROM files"
+        return {key: (size, mtime_ns) for key, size, mtime_ns in self._db.execute(query)}
+
+    def wait_for(self, waiting: Iterable[Seen]) -> None:
+        """These are in the folder and not in the ledger, or not as they are now: see `unknown`."""
+        rows = [(seen.key, seen.facts.size, seen.facts.mtime_ns) for seen in waiting]
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM waiting")
+            self._db.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", rows)
+
+    def arrivals(self) -> Arrivals:
+        """The whole."""
+        values = self._need()
+        stages = dict.fromkeys(Stage, Shared())
+        for stage, files, size, since_ns, path in self._db.execute(_SHARED, values):
+            stages[Stage(stage)] = Shared(files, size, RelativePath.from_key(path), since_ns)
+        runs = [
+            RunShare(run, arrived, failed, at, bool(is_needed))
+            for run, arrived, failed, at, is_needed in self._db.execute(_RUNS)
+        ]
+        (skipped,) = self._db.execute("SELECT count(*) FROM files WHERE state = 'skipped'").fetchone()
+        silent = [RunShare(run, 0, 0, "", True) for run in self._silent(runs)]
+        return Arrivals(stages, [*runs, *silent], skipped)
+
+    def files(self, stages: Sequence[Stage] = tuple(Stage), limit: int = -1) -> Iterator[Arrival]:
+        """The files in some stages, the oldest of a stage first; ``limit`` of each stage at most."""
+        values = self._need()
+        for stage in stages:
+            found = self._db.execute(_FILES, values | {"stage": stage, "limit": limit})
+            for key, size, since_ns, file_id, sha256, reason in found:
+                answers = self._answers(key) if stage is not Stage.WAITING else []
+                digest = sha256.hex() if sha256 else ""
+                yield Arrival(RelativePath.from_key(key), stage, size, since_ns, file_id.hex(), digest, reason, answers)
+
+    def _span(self, key: bytes) -> tuple[int, int] | None:
+        if not self._has_spans:  # of an older openmsi, and no watch has opened it since
+            return None
+        found = self._db.execute("SELECT span_start, span_stop FROM files WHERE path = ?", (key,)).fetchone()
+        return found if found is not None and None not in found else None
+
+    def _answers(self, key: bytes) -> list[Answer]:
+        return [
+            Answer(run, outcome, location, reason, plugin, at, sha256.hex(), bool(differs))
+            for run, outcome, location, reason, plugin, at, sha256, differs in self._db.execute(_ANSWERS, (key,))
+        ]
+
+    def _need(self) -> dict[str, object]:
+        """Fill the table of the runs that must have each file; how many, and whose word counts."""
+        if self._runs:
+            needed = {self._named(name) for name in self._runs}
+        else:
+            needed = {run for (run,) in self._db.execute(_SINKS)}
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM needed")
+            self._db.executemany("INSERT INTO needed VALUES (?)", [(run,) for run in needed])
+        return {"all": not self._runs, "any": not needed, "need": len(needed) or 1}
+
+    def _named(self, name: str) -> str:
+        known = {run for (run,) in self._db.execute("SELECT DISTINCT run FROM receipts")}
+        return name if name in known or f"openmsi-{name}" not in known else f"openmsi-{name}"
+
+    def _silent(self, runs: Sequence[RunShare]) -> list[str]:
+        heard = {each.run for each in runs}
+        return [run for (run,) in self._db.execute("SELECT run FROM needed ORDER BY run") if run not in heard]
