@@ -105,25 +105,23 @@ class Arrivals:
 
 
 _GOOD = "(r.outcome = 'superseded' OR (r.outcome = 'done' AND r.sha256 = f.sha256))"
-# f is a file; needed and judged are tables of runs. A row of `waiting` hides that of an older version in `files`
+# f is a file, `needed` the runs that must have it; a row of `waiting` hides that of an older version in `files`.
+# Grouped by id, which is the order of an index that has all that is asked for here, and of the receipts.
 _STAGED = f"""
-SELECT f.path AS path, f.size AS size, f.since_ns AS since_ns, f.id AS id, f.sha256 AS sha256, f.reason AS reason,
+SELECT f.path AS path, f.size AS size, f.since_ns AS since_ns,
     CASE WHEN f.state NOT IN ('sent', 'delivered') THEN f.state
-        WHEN EXISTS (SELECT 1 FROM receipts r WHERE r.id = f.id AND NOT {_GOOD}
-            AND (:all OR r.run IN (SELECT run FROM needed))) THEN 'failed'
-        WHEN :need > 0 AND :need <= (SELECT count(*) FROM receipts r WHERE r.id = f.id AND {_GOOD}
-            AND (:any OR r.run IN (SELECT run FROM needed))) THEN 'delivered'
+        WHEN sum(NOT {_GOOD} AND (:all OR r.run IN (SELECT run FROM needed))) THEN 'failed'
+        WHEN sum({_GOOD} AND (:any OR r.run IN (SELECT run FROM needed))) >= :need THEN 'delivered'
         ELSE 'sent' END AS stage
-FROM files f WHERE f.state != 'skipped' AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.path = f.path)
-UNION ALL SELECT path, size, since_ns, x'', NULL, '', 'waiting' FROM waiting
+FROM files f LEFT JOIN receipts r ON r.id = f.id
+WHERE f.state != 'skipped' AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.path = f.path) GROUP BY f.id
+UNION ALL SELECT path, size, since_ns, 'waiting' FROM waiting
 """  # noqa: S608 - no foreign text in it
 _SHARED = f"SELECT stage, count(*), sum(size), min(since_ns), path FROM ({_STAGED}) GROUP BY stage"  # noqa: S608
+_FILES = f"SELECT path, size, since_ns FROM ({_STAGED}) WHERE stage = :stage ORDER BY since_ns LIMIT :limit"  # noqa: S608
 _RUNS = f"""
 SELECT r.run, sum({_GOOD}), sum(NOT {_GOOD}), max(r.at), r.run IN (SELECT run FROM needed)
 FROM files f JOIN receipts r ON r.id = f.id WHERE f.state IN ('sent', 'delivered') GROUP BY r.run ORDER BY r.run
-"""  # noqa: S608
-_FILES = f"""
-SELECT path, size, since_ns, id, sha256, reason FROM ({_STAGED}) WHERE stage = :stage ORDER BY since_ns LIMIT :limit
 """  # noqa: S608
 _SINKS = "SELECT DISTINCT run FROM receipts WHERE outcome = 'done' AND location != ''"
 _ANSWERS = f"""
@@ -186,10 +184,26 @@ class Account:
         values = self._need()
         for stage in stages:
             found = self._db.execute(_FILES, values | {"stage": stage, "limit": limit})
-            for key, size, since_ns, file_id, sha256, reason in found:
-                answers = self._answers(key) if stage is not Stage.WAITING else []
-                digest = sha256.hex() if sha256 else ""
-                yield Arrival(RelativePath.from_key(key), stage, size, since_ns, file_id.hex(), digest, reason, answers)
+            for key, size, since_ns in found:
+                if stage is Stage.WAITING:  # what the ledger knows of its path is about an older version
+                    yield Arrival(RelativePath.from_key(key), stage, size, since_ns, "", "", "")
+                else:
+                    yield self._arrival(key, stage, size, since_ns)
+
+    def _arrival(self, key: bytes, stage: Stage, size: int, since_ns: int) -> Arrival:
+        query = "SELECT id, sha256, reason FROM files WHERE path = ?"
+        file_id, sha256, reason = self._db.execute(query, (key,)).fetchone()
+        return Arrival(
+            path=RelativePath.from_key(key),
+            stage=stage,
+            size=size,
+            since_ns=since_ns,
+            id=file_id.hex(),
+            sha256=sha256.hex() if sha256 else "",
+            reason=reason,
+            answers=self._answers(key),
+            span=self._span(key),
+        )
 
     def _span(self, key: bytes) -> tuple[int, int] | None:
         if not self._has_spans:  # of an older openmsi, and no watch has opened it since

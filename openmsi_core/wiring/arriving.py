@@ -123,12 +123,16 @@ class Lookout:
         looking = self._pool.submit(_waiting, scanner, self._account.known()) if is_there else None
         if not is_there:
             caveats.append(f"the folder {self.about.root} cannot be looked at: what waits there is not counted")
+        self._account.wait_for(())
         try:
             self._read()
         except OpenmsiError as error:
             caveats.append(f"receipts could not be read now: {error}")
-        self._account.wait_for(looking.result() if looking is not None else ())
-        arrivals = self._account.arrivals()
+        arrivals = self._account.arrivals()  # while the scan goes on: mostly it finds nothing that waits
+        waiting = looking.result() if looking is not None else []
+        if waiting:
+            self._account.wait_for(waiting)
+            arrivals = self._account.arrivals()
         if not arrivals.is_complete and not caveats:
             caveats += self._stuck()
         watched = is_watched(self._book.fact(SEEN), time.time_ns())

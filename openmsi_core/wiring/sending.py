@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from threading import Event
 
@@ -20,12 +21,14 @@ from openmsi_core.sending.ledger import Ledger, ledger_file
 from openmsi_core.sending.manner import Manner
 from openmsi_core.sending.outlet import Budget
 from openmsi_core.sending.reports import Report, Tally
+from openmsi_core.sending.seen import Seen
 from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Rules, Watch
 from openmsi_core.settings import WatchSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.receipts import Beside
 from openmsi_core.wiring.signals import signals_set
+from openmsi_core.wiring.uploads import Moved, Receipts, both, counted
 
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
 
@@ -87,12 +90,17 @@ def upload_files(
     meta: Mapping[str, str | int | float],
     report: Callable[[Report], None],
     complain: Callable[[str, str], None],
+    piped: Seen | None = None,
+    progress: Moved | None = None,
+    receipts: Receipts | None = None,
 ) -> SendReport:
-    """Send files and folders once and wait until the broker has them.
+    """Send files and folders, and a file that came through a pipe, once, and wait until the broker has them.
 
-    ``complain`` is told of places that cannot be looked at. Raises UsageError, SettingsError, TopicError, BrokerError.
+    ``complain`` is told of places that cannot be looked at, ``progress`` how far it is. With ``receipts``, wait for
+    those after that. Raises UsageError, SettingsError, TopicError, BrokerError.
     """
-    files = gathered(paths, complain)
+    more = [piped] if piped is not None else []
+    files = chain(more, gathered(paths, complain))
     stop = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
@@ -100,8 +108,20 @@ def upload_files(
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=False)
         if sink is None:
             return SendReport(Tally(), stopped[0])
-        upload = Upload(files, sink, stop, manner=_manner(chunk, meta), budget=_budget(kafka), report=report)
-        return SendReport(upload.run(), stopped[0])
+        if receipts is not None:
+            stack.enter_context(receipts)
+        if progress is not None:
+            stack.enter_context(counted(progress, chain(more, gathered(paths, lambda *_: None))))
+        upload = Upload(
+            files, sink, stop,
+            manner=_manner(chunk, meta), budget=_budget(kafka),
+            report=report if receipts is None else both(receipts.waiting.sent, report),
+            moved=progress.moved if progress is not None else lambda _: None,
+        )  # fmt: skip
+        tally = upload.run()
+        if receipts is not None:
+            receipts.wait(stop)
+        return SendReport(tally, stopped[0])
 
 
 @contextmanager
