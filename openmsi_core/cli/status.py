@@ -32,16 +32,7 @@ _EVERY_SECONDS = 2.0
 @settings_choices
 @verbosity
 def status(
-    folder: str | None,
-    *,
-    topic: str | None,
-    runs: tuple[str, ...],
-    lists: bool,
-    repeats: bool,
-    verifies: bool,
-    as_json: bool,
-    settings: Settings,
-    quiet: bool,
+    folder: str | None, *, topic: str | None, runs: tuple[str, ...], settings: Settings, quiet: bool, **given: bool
 ) -> int:
     """Did everything arrive? How far the files of a watched folder are, on their way to their runs.
 
@@ -54,21 +45,21 @@ def status(
     from openmsi_core.cli import statuslines as lines
     from openmsi_core.wiring import Lookout, ledgers_of
 
-    if repeats and (lists or verifies):
+    as_json, lists, verifies = given["as_json"], given["lists"], given["verifies"]
+    if given["repeats"] and (lists or verifies):
         raise click.UsageError("--watch shows the whole; --files and --verify are for one look")
     with ExitStack() as stack:
         lookouts = [
             stack.enter_context(Lookout(about, settings.kafka, runs)) for about in ledgers_of(settings, folder, topic)
         ]
-        if repeats:
+        if given["repeats"]:
             return _repeated(lookouts, as_json=as_json)
         complete = True
         for lookout in lookouts:
             found = lookout.look()
             complete &= found.arrivals.is_complete
-            if lists:
-                for arrival in lookout.files():
-                    click.echo(json.dumps(lines.file_json(arrival)) if as_json else lines.file_line(arrival))
+            for arrival in lookout.files() if lists else ():
+                click.echo(json.dumps(lines.file_json(arrival)) if as_json else lines.file_line(arrival))
             click.echo(_told(lookout, found, as_json=as_json, briefly=quiet))
             if verifies:
                 complete &= _verified(lookout, as_json=as_json, quiet=quiet)

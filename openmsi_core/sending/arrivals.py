@@ -8,7 +8,6 @@ was named, the failure of any run counts.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -123,6 +122,10 @@ _RUNS = f"""
 SELECT r.run, sum({_GOOD}), sum(NOT {_GOOD}), max(r.at), r.run IN (SELECT run FROM needed)
 FROM files f JOIN receipts r ON r.id = f.id WHERE f.state IN ('sent', 'delivered') GROUP BY r.run ORDER BY r.run
 """  # noqa: S608
+_OURS = (
+    "CREATE TEMP TABLE IF NOT EXISTS waiting (path BLOB PRIMARY KEY, size INTEGER, since_ns INTEGER) WITHOUT ROWID",
+    "CREATE TEMP TABLE IF NOT EXISTS needed (run TEXT PRIMARY KEY) WITHOUT ROWID",
+)
 _SINKS = "SELECT DISTINCT run FROM receipts WHERE outcome = 'done' AND location != ''"
 _ANSWERS = f"""
 SELECT r.run, r.outcome, r.location, r.reason, r.plugin, r.at, r.sha256, r.outcome = 'done' AND NOT {_GOOD}
@@ -138,59 +141,60 @@ def unknown(there: Iterable[Seen], known: Mapping[bytes, tuple[int, int]]) -> li
 class Account:
     """Looks at the files and receipts of an open ``book``. ``runs`` are the runs that were named.
 
-    A run is named by its group, or by what follows ``openmsi-`` in it. Raises sqlite3.DatabaseError.
+    A run is named by its group, or by what follows ``openmsi-`` in it. Every method raises FolderError when
+    the database cannot be used.
     """
 
     def __init__(self, book: ReceiptBook, runs: Sequence[str] = ()) -> None:
-        self._db: sqlite3.Connection = book.db
+        self._book = book
+        self._db = book.db
         self._runs = runs
-        self._db.execute("PRAGMA temp_store = MEMORY")
-        self._db.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS waiting (path BLOB PRIMARY KEY, size INTEGER, since_ns INTEGER) "
-            "WITHOUT ROWID"
-        )
-        self._has_spans = "span_stop" in {row[1] for row in self._db.execute("PRAGMA table_info(files)")}
-        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS needed (run TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._has_spans = False
 
     def known(self) -> Mapping[bytes, tuple[int, int]]:
         """Size and time of change of every version in the ledger, by record key."""
         query = "SELECT path, size, mtime_ns FROM files"
-        return {key: (size, mtime_ns) for key, size, mtime_ns in self._db.execute(query)}
+        with self._book.told():
+            return {key: (size, mtime_ns) for key, size, mtime_ns in self._db.execute(query)}
 
     def wait_for(self, waiting: Iterable[Seen]) -> None:
-        """These are in the folder and not in the ledger, or not as they are now: see `unknown`."""
+        """Before everything else: these are in the folder and not, or not as they are, in the ledger (`unknown`)."""
         rows = [(seen.key, seen.facts.size, seen.facts.mtime_ns) for seen in waiting]
-        with self._db:
+        with self._book.told(), self._db:
+            self._db.execute("PRAGMA temp_store = MEMORY")
+            for statement in _OURS:
+                self._db.execute(statement)
             self._db.execute("BEGIN")
             self._db.execute("DELETE FROM waiting")
             self._db.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?)", rows)
+            self._has_spans = "span_stop" in {row[1] for row in self._db.execute("PRAGMA table_info(files)")}
 
     def arrivals(self) -> Arrivals:
         """The whole."""
-        values = self._need()
-        stages = dict.fromkeys(Stage, Shared())
-        for stage, files, size, since_ns, path in self._db.execute(_SHARED, values):
-            stages[Stage(stage)] = Shared(files, size, RelativePath.from_key(path), since_ns)
-        runs = [
-            RunShare(run, arrived, failed, at, bool(is_needed))
-            for run, arrived, failed, at, is_needed in self._db.execute(_RUNS)
-        ]
-        (skipped,) = self._db.execute("SELECT count(*) FROM files WHERE state = 'skipped'").fetchone()
-        silent = [RunShare(run, 0, 0, "", True) for run in self._silent(runs)]
+        with self._book.told():
+            values = self._need()
+            stages = dict.fromkeys(Stage, Shared())
+            for stage, files, size, since_ns, path in self._db.execute(_SHARED, values):
+                stages[Stage(stage)] = Shared(files, size, RelativePath.from_key(path), since_ns)
+            runs = [
+                RunShare(run, arrived, failed, at, bool(is_needed))
+                for run, arrived, failed, at, is_needed in self._db.execute(_RUNS)
+            ]
+            (skipped,) = self._db.execute("SELECT count(*) FROM files WHERE state = 'skipped'").fetchone()
+            silent = [RunShare(run, 0, 0, "", True) for run in self._silent(runs)]
         return Arrivals(stages, [*runs, *silent], skipped)
 
     def files(self, stages: Sequence[Stage] = tuple(Stage), limit: int = -1) -> Iterator[Arrival]:
         """The files in some stages, the oldest of a stage first; ``limit`` of each stage at most."""
-        values = self._need()
-        for stage in stages:
-            found = self._db.execute(_FILES, values | {"stage": stage, "limit": limit})
-            for key, size, since_ns in found:
-                if stage is Stage.WAITING:  # what the ledger knows of its path is about an older version
-                    yield Arrival(RelativePath.from_key(key), stage, size, since_ns, "", "", "")
-                else:
+        with self._book.told():
+            values = self._need()
+            for stage in stages:
+                for key, size, since_ns in self._db.execute(_FILES, values | {"stage": stage, "limit": limit}):
                     yield self._arrival(key, stage, size, since_ns)
 
     def _arrival(self, key: bytes, stage: Stage, size: int, since_ns: int) -> Arrival:
+        if stage is Stage.WAITING:  # what the ledger knows of its path is about an older version
+            return Arrival(RelativePath.from_key(key), stage, size, since_ns, "", "", "")
         query = "SELECT id, sha256, reason FROM files WHERE path = ?"
         file_id, sha256, reason = self._db.execute(query, (key,)).fetchone()
         return Arrival(

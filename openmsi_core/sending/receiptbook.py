@@ -96,7 +96,7 @@ class ReceiptBook:
         self._db: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
-        with self._told():
+        with self.told():
             db = _opened(self.file)
             try:
                 self.is_copy = not _may_write(db)
@@ -128,7 +128,7 @@ class ReceiptBook:
 
         Of another topic of that name everything is forgotten.
         """
-        with self._told(), self._change():
+        with self.told(), self._change():
             before = self.fact("receipts-topic-id")
             if topic_id and before != topic_id:
                 if before:
@@ -145,7 +145,7 @@ class ReceiptBook:
             for receipt, at_ms in receipts
             if receipt.outcome not in SILENT
         ]
-        with self._told(), self._change():
+        with self.told(), self._change():
             self.db.executemany(_TAKE, rows)
             if self.db.execute("SELECT 1 FROM receipts WHERE outcome = 'incomplete' LIMIT 1").fetchone():
                 self.db.executemany(_MENDED, [row for row in rows if row["outcome"] == What.DONE])
@@ -156,17 +156,17 @@ class ReceiptBook:
         """Forget receipts that are no longer of use."""
         now_ns = time.time_ns()
         ages = {"unknown": now_ns - _UNKNOWN_NS, "incomplete": now_ns - _INCOMPLETE_NS}
-        with self._told(), self._change():
+        with self.told(), self._change():
             self.db.execute(_PRUNE, ages)
 
     def incomplete(self) -> list[Lost]:
         """The versions that count as sent, and that a run never had whole."""
-        with self._told():
+        with self.told():
             return [Lost(*row) for row in self.db.execute(_INCOMPLETE)]
 
     def read_ns(self) -> int | None:
         """When the topic was read last, epoch nanoseconds."""
-        with self._told():
+        with self.told():
             text = self.fact("receipts-read-ns")
         return int(text) if text.isdecimal() else None
 
@@ -186,8 +186,8 @@ class ReceiptBook:
             yield
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What SQLite raises, as ours."""
+    def told(self) -> Iterator[None]:
+        """What SQLite raises inside as FolderError."""
         try:
             yield
         except sqlite3.DatabaseError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,18 +104,6 @@ class Lookout:
 
     def look(self) -> Status:
         """Look at the folder, read the receipts that came since, and say how far everything is."""
-        try:
-            return self._look()
-        except sqlite3.DatabaseError as error:
-            raise FolderError(
-                f"the ledger {self.about.file} cannot be read: {error}; the next `openmsi watch` puts it in order"
-            ) from error
-
-    def files(self, stages: Sequence[Stage] = tuple(Stage), limit: int = -1) -> Iterator[Arrival]:
-        """The files as `look` found them, by stage, the oldest first."""
-        return self._account.files(stages, limit)
-
-    def _look(self) -> Status:
         caveats: list[str] = []
         scanner = Scanner(self.about.root, lambda *_: None, self.about.include, self.about.exclude)
         is_there = self.about.root.is_dir()
@@ -137,6 +124,10 @@ class Lookout:
             caveats += self._stuck()
         watched = is_watched(self._book.fact(SEEN), time.time_ns())
         return Status(self.about, arrivals, watched, self._book.read_ns(), scanner.left_out, caveats)
+
+    def files(self, stages: Sequence[Stage] = tuple(Stage), limit: int = -1) -> Iterator[Arrival]:
+        """The files as `look` found them, by stage, the oldest first."""
+        return self._account.files(stages, limit)
 
     def _read(self) -> None:
         if self._reader is None:

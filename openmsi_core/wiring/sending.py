@@ -105,8 +105,7 @@ def upload_files(
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
         connect = partial(_outgoing, kafka, topic, chunk, PATIENT_SECONDS, lambda _: None)
-        sink = reached(lambda: stack.enter_context(connect()), stop, waits=False)
-        if sink is None:
+        if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=False)) is None:
             return SendReport(Tally(), stopped[0])
         if receipts is not None:
             stack.enter_context(receipts)

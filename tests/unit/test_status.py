@@ -192,3 +192,25 @@ def test_a_terminal_shows_the_last_text_in_place_whatever_is_in_it() -> None:
         shown.show("second [/x]")
     assert "first [bold]" in out.getvalue()
     assert "second [/x]" in out.getvalue()
+
+
+def test_every_message_on_the_instruments_page_is_one_that_is_said() -> None:
+    """The words between the dots stand in the code, in order of nothing, spread over lines or not."""
+    import ast
+    import re
+
+    here = Path(__file__).resolve().parents[2]
+    texts = []
+    for file in here.glob("openmsi_core/**/*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                texts.append("".join(each.value if isinstance(each, ast.Constant) else "…" for each in node.values))
+    said = [re.sub(r"%[sd]", "…", text) for text in texts]
+    page = (here / "docs" / "at-the-instrument.md").read_text("utf-8").partition("## What each message means")[2]
+    messages = re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE)
+    assert len(messages) > 12
+    for message in messages:
+        for words in (each.strip(" ,:;") for each in message.split("…")):
+            assert any(words in text for text in said), f"nothing says {words!r}"
