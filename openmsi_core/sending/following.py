@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from openmsi_core.sending.receipts import Receipt, receipt_in
 PAUSE = 2.0
 _LONGEST_PAUSE = 60.0
 _BATCH = 5000
+_FAR = 1 << 62
 _LOOK_SECONDS = 60.0
 _PRUNE_SECONDS = 600.0
 
@@ -31,11 +32,7 @@ def read_on(
 
     ``stop`` ends it after the record in hand; what was taken by then stays. Raises BrokerError, FolderError.
     """
-    places = book.places(topic_id)
-    ranges = {}
-    for number, (low, high) in reader.ends().items():
-        begin = max(places.get(number, low), low)
-        ranges[number] = (begin if begin <= high else low, high)  # beyond the end: it is another log than before
+    ranges, ends = stretches(reader, book.places(topic_id))
     batch: list[tuple[Receipt, int]] = []
     reached: dict[int, int] = {}
     foreign = 0
@@ -53,9 +50,25 @@ def read_on(
         if stop():
             break
     else:
-        reached = {number: high for number, (_, high) in ranges.items()}
+        reached = {number: max(reached.get(number, 0), high) for number, high in ends.items()}
     book.take(batch, reached)
     return foreign
+
+
+def stretches(
+    reader: RecordReader, places: Mapping[int, int]
+) -> tuple[Mapping[int, tuple[int, int]], Mapping[int, int]]:
+    """What to read after ``places``, and where the partitions end at least. Raises BrokerError.
+
+    The ranges have no end of their own: a reader stops at the present one, which it hears of with the records. What
+    it is told before may be too low: the embedded broker forgets all but the first record of the last batch.
+    """
+    ranges, ends = {}, {}
+    for number, (low, high) in reader.ends().items():
+        begin = max(places.get(number, low), low)
+        ranges[number] = (begin if begin <= high else low, _FAR)  # beyond the end: it is another log than before
+        ends[number] = high
+    return ranges, ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,12 @@ def _may_write(db: sqlite3.Connection) -> bool:
         db.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError:
         return False
-    db.execute("ROLLBACK")
+    try:
+        db.execute("INSERT OR REPLACE INTO facts VALUES ('receipts-schema', '')")  # a lock alone may be had
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        db.execute("ROLLBACK")
     return True
 
 

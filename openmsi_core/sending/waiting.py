@@ -8,6 +8,7 @@ from threading import Event
 
 from openmsi_core.model import RelativePath
 from openmsi_core.ports import RecordReader
+from openmsi_core.sending.following import stretches
 from openmsi_core.sending.receipts import ARRIVED, SILENT, Receipt, receipt_in
 from openmsi_core.sending.reports import Ending, Report
 
@@ -95,14 +96,14 @@ def wait(
     """Read receipts from ``places`` on until none is missing, time is over, or ``stop`` is set. Raises BrokerError."""
     reached = dict(places)
     while waiting.left and not stop.is_set() and not is_late():
-        ends = reader.ends()
-        for record in reader.between(
-            {number: (reached.get(number, low), high) for number, (low, high) in ends.items()}
-        ):
+        ranges, ends = stretches(reader, reached)
+        for record in reader.between(ranges):
             receipt = receipt_in(record) if record is not None else None
             if receipt is not None:
                 waiting.hear(receipt)
+            if record is not None:
+                reached[record.position.partition] = record.position.offset + 1
             if not waiting.left or stop.is_set() or is_late():
                 return
-        reached = {number: high for number, (_, high) in ends.items()}
+        reached = {number: max(reached.get(number, 0), high) for number, high in ends.items()}
         stop.wait(_PAUSE)
