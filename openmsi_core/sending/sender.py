@@ -88,8 +88,7 @@ class Sender:
 
     def under_way(self) -> int:
         """Bytes that the broker has of files that it does not have whole."""
-        large = (flight for flight in self._flights.values() if flight.is_large)
-        return sum(min(flight.acknowledged * flight.version.chunk, flight.version.size) for flight in large)
+        return sum(flight.arrived for flight in self._flights.values())
 
     def is_busy_with(self, key: bytes) -> bool:
         """True while a version of this path waits or is on its way; offer the next one after it."""
