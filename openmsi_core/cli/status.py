@@ -67,12 +67,18 @@ def status(
 
 
 def _told(lookout: Lookout, found: Status, *, as_json: bool, briefly: bool) -> str:
+    """The answer, and what belongs to it; what nobody asked for is not looked up."""
     from openmsi_core.cli import statuslines as lines
+    from openmsi_core.sending.arrivals import Stage
 
-    failed = lines.failed_in(lookout)
+    arrivals = found.arrivals
+    if not as_json and (briefly or arrivals.is_complete):
+        return lines.answer(found) if briefly else "\n".join(lines.text(found, (), ()))
+    has_failed = arrivals.stages[Stage.FAILED].files > 0
+    failed = list(lookout.files((Stage.FAILED,), lines.MOST_JSON)) if has_failed else []
     if as_json:
-        return json.dumps(lines.as_json(found, failed))
-    return lines.answer(found) if briefly else "\n".join(lines.text(found, failed))
+        return json.dumps(lines.as_json(found, failed, lookout.runs()))
+    return "\n".join(lines.text(found, failed, lookout.runs()))
 
 
 def _repeated(lookouts: list[Lookout], *, as_json: bool) -> int:

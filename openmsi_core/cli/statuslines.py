@@ -10,27 +10,19 @@ from typing import TYPE_CHECKING
 from openmsi_core.model import shown
 
 if TYPE_CHECKING:
-    from openmsi_core.sending.arrivals import Arrival, Arrivals, Shared
+    from openmsi_core.sending.arrivals import Arrival, Arrivals, RunShare, Shared
     from openmsi_core.sending.verifying import Verdict
-    from openmsi_core.wiring import Lookout, Status
+    from openmsi_core.wiring import Status
 
 MOST = 20
-_MOST_JSON = 1000
+MOST_JSON = 1000
 _STALE_SECONDS = 60.0
-
-
-def failed_in(lookout: Lookout) -> list[Arrival]:
-    """The failed files, the oldest first; a thousand at most."""
-    from openmsi_core.sending.arrivals import Stage
-
-    return list(lookout.files((Stage.FAILED,), _MOST_JSON))
 
 
 def answer(found: Status) -> str:
     """The one line that answers the question."""
     arrivals, about = found.arrivals, found.about
-    names = [each.run for each in arrivals.runs if each.is_needed]
-    at = f" at {', '.join(names)}" if names else ""
+    at = f" at {', '.join(arrivals.needed)}" if arrivals.needed else ""
     where = f"{shown(str(about.root))} -> {about.topic}: "
     if not arrivals.files:
         return f"{where}there is nothing to send{_presence(found)}"
@@ -41,7 +33,7 @@ def answer(found: Status) -> str:
     return f"{where}{arrived:,} of {arrivals.files:,} files arrived{shown(at)}; {', '.join(rest)}{_presence(found)}"
 
 
-def text(found: Status, failed: Sequence[Arrival]) -> Iterator[str]:
+def text(found: Status, failed: Sequence[Arrival], runs: Sequence[RunShare]) -> Iterator[str]:
     """The answer, and below it what is not as it should be."""
     yield answer(found)
     arrivals = found.arrivals
@@ -53,7 +45,7 @@ def text(found: Status, failed: Sequence[Arrival]) -> Iterator[str]:
             yield from _why(each)
         if arrivals.stages_by_name()["failed"].files > MOST:
             yield "    ... `--files` lists all"
-        for run in arrivals.runs:
+        for run in runs:
             last = f", the last at {shown(run.at)}" if run.at else ""
             yield f"  {shown(run.run)}: {run.arrived:,} arrived, {run.failed:,} failed{last}"
     if arrivals.skipped:
@@ -66,7 +58,7 @@ def text(found: Status, failed: Sequence[Arrival]) -> Iterator[str]:
         yield f"  receipts were read last at {_instant_ns(found.read_ns)}"
 
 
-def as_json(found: Status, failed: Sequence[Arrival]) -> dict[str, object]:
+def as_json(found: Status, failed: Sequence[Arrival], runs: Sequence[RunShare]) -> dict[str, object]:
     """Everything about one folder."""
     arrivals, about = found.arrivals, found.about
     stages = arrivals.stages_by_name()
@@ -84,7 +76,7 @@ def as_json(found: Status, failed: Sequence[Arrival]) -> dict[str, object]:
         },
         "runs": {
             each.run: {"arrived": each.arrived, "failed": each.failed, "at": each.at or None, "needed": each.is_needed}
-            for each in arrivals.runs
+            for each in runs
         },
         "failed": [file_json(each) for each in failed],
         "skipped": arrivals.skipped,

@@ -8,7 +8,7 @@ was named, the failure of any run counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -82,10 +82,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """All of it: ``skipped`` files were never to be sent (--new-only)."""
+    """All of it: ``needed`` are the runs that must have each file, ``skipped`` files were never to be sent."""
 
     stages: Mapping[Stage, Shared]
-    runs: Sequence[RunShare]
+    needed: Sequence[str]
     skipped: int
 
     @property
@@ -133,9 +133,13 @@ FROM receipts r JOIN files f ON f.id = r.id WHERE f.path = ? ORDER BY r.run
 """  # noqa: S608
 
 
-def unknown(there: Iterable[Seen], known: Mapping[bytes, tuple[int, int]]) -> list[Seen]:
+Version = tuple[bytes, int, int]
+"""A version as the ledger tells it from others: record key, bytes, time of change in epoch nanoseconds."""
+
+
+def unknown(there: Iterable[Seen], known: Collection[Version]) -> list[Seen]:
     """What is in the folder and not, or not as it is now, in the ledger."""
-    return [seen for seen in there if known.get(seen.key) != (seen.facts.size, seen.facts.mtime_ns)]
+    return [seen for seen in there if (seen.key, seen.facts.size, seen.facts.mtime_ns) not in known]
 
 
 class Account:
@@ -151,11 +155,10 @@ class Account:
         self._runs = runs
         self._has_spans = False
 
-    def known(self) -> Mapping[bytes, tuple[int, int]]:
-        """Size and time of change of every version in the ledger, by record key."""
-        query = "SELECT path, size, mtime_ns FROM files"
+    def known(self) -> Collection[Version]:
+        """Every version in the ledger."""
         with self._book.told():
-            return {key: (size, mtime_ns) for key, size, mtime_ns in self._db.execute(query)}
+            return set(self._db.execute("SELECT path, size, mtime_ns FROM files"))
 
     def wait_for(self, waiting: Iterable[Seen]) -> None:
         """Before everything else: these are in the folder and not, or not as they are, in the ledger (`unknown`)."""
@@ -176,13 +179,19 @@ class Account:
             stages = dict.fromkeys(Stage, Shared())
             for stage, files, size, since_ns, path in self._db.execute(_SHARED, values):
                 stages[Stage(stage)] = Shared(files, size, RelativePath.from_key(path), since_ns)
-            runs = [
+            (skipped,) = self._db.execute("SELECT count(*) FROM files WHERE state = 'skipped'").fetchone()
+            return Arrivals(stages, self._needed(), skipped)
+
+    def runs(self) -> Sequence[RunShare]:
+        """Every run that said something, and those that must have each file."""
+        with self._book.told():
+            self._need()
+            found = [
                 RunShare(run, arrived, failed, at, bool(is_needed))
                 for run, arrived, failed, at, is_needed in self._db.execute(_RUNS)
             ]
-            (skipped,) = self._db.execute("SELECT count(*) FROM files WHERE state = 'skipped'").fetchone()
-            silent = [RunShare(run, 0, 0, "", True) for run in self._silent(runs)]
-        return Arrivals(stages, [*runs, *silent], skipped)
+            heard = {each.run for each in found}
+            return [*found, *(RunShare(run, 0, 0, "", True) for run in self._needed() if run not in heard)]
 
     def files(self, stages: Sequence[Stage] = tuple(Stage), limit: int = -1) -> Iterator[Arrival]:
         """The files in some stages, the oldest of a stage first; ``limit`` of each stage at most."""
@@ -237,6 +246,5 @@ class Account:
         known = {run for (run,) in self._db.execute("SELECT DISTINCT run FROM receipts")}
         return name if name in known or f"openmsi-{name}" not in known else f"openmsi-{name}"
 
-    def _silent(self, runs: Sequence[RunShare]) -> list[str]:
-        heard = {each.run for each in runs}
-        return [run for (run,) in self._db.execute("SELECT run FROM needed ORDER BY run") if run not in heard]
+    def _needed(self) -> list[str]:
+        return [run for (run,) in self._db.execute("SELECT run FROM needed ORDER BY run")]

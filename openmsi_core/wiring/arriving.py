@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Self
 
 from openmsi_core.errors import FolderError, OpenmsiError
 from openmsi_core.ports import RecordReader
-from openmsi_core.sending.arrivals import Account, Arrival, Arrivals, Stage, unknown
+from openmsi_core.sending.arrivals import Account, Arrival, Arrivals, RunShare, Stage, Version, unknown
 from openmsi_core.sending.following import read_on
 from openmsi_core.sending.ledger import ledger_file
 from openmsi_core.sending.ledgers import SEEN, About, about_in, is_watched, known_ledgers
@@ -129,6 +129,10 @@ class Lookout:
         """The files as `look` found them, by stage, the oldest first."""
         return self._account.files(stages, limit)
 
+    def runs(self) -> Sequence[RunShare]:
+        """What each run said of the files, by the same look."""
+        return self._account.runs()
+
     def _read(self) -> None:
         if self._reader is None:
             self._topic_id = self._beyond.topic_id()
@@ -148,5 +152,5 @@ def verify(lookout: Lookout) -> Iterator[Verdict]:
     return verified(lookout.about.root, lookout.files(VERIFIED))
 
 
-def _waiting(scanner: Scanner, known: Mapping[bytes, tuple[int, int]]) -> list[Seen]:
+def _waiting(scanner: Scanner, known: Collection[Version]) -> list[Seen]:
     return unknown(scanner.scan(), known)

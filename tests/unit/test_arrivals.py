@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from openmsi_core.sending.arrivals import Account, Arrivals, Stage, unknown
+from openmsi_core.sending.arrivals import Account, Arrivals, RunShare, Stage, unknown
 from openmsi_core.sending.entries import Entry, State
 from openmsi_core.sending.receiptbook import ReceiptBook
 from openmsi_core.sending.receipts import Receipt
@@ -19,16 +21,26 @@ from tests.receipts_fakes import CONTENT, DIGEST, entry, ledger_at, receipt
 NOW_MS = time.time_ns() // 1_000_000
 
 
-def _account(tmp_path: Path, entries: list[Entry], receipts: list[Receipt], *runs: str, waiting=()) -> Arrivals:
+class Found:
+    """The whole, and what each run said."""
+
+    def __init__(self, arrivals: Arrivals, runs: Sequence[RunShare]) -> None:
+        self.arrivals, self.runs = arrivals, runs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.arrivals, name)
+
+
+def _account(tmp_path: Path, entries: list[Entry], receipts: list[Receipt], *runs: str, waiting=()) -> Found:
     file = ledger_at(tmp_path, *entries)
     with ReceiptBook(file) as book:
         book.take([(each, NOW_MS) for each in receipts], {0: 1})
         account = Account(book, runs)
         account.wait_for(waiting)
-        return account.arrivals()
+        return Found(account.arrivals(), account.runs())
 
 
-def _counts(arrivals: Arrivals) -> dict[str, int]:
+def _counts(arrivals: Found) -> dict[str, int]:
     return {name: shared.files for name, shared in arrivals.stages_by_name().items() if shared.files}
 
 
@@ -88,7 +100,7 @@ def test_a_receipt_of_an_older_version_says_nothing_of_this_one(tmp_path: Path) 
 
 
 def test_what_is_in_the_folder_and_not_in_the_ledger_waits_and_hides_its_older_version(tmp_path: Path) -> None:
-    known = {b"a": (7, 5), b"b": (7, 5), b"c": (7, 5)}
+    known = {(b"a", 7, 5), (b"b", 7, 5), (b"c", 7, 5)}
     there = [_seen(b"a"), _seen(b"b", size=8), _seen(b"c", mtime_ns=6), _seen(b"new", mtime_ns=4)]
     waiting = unknown(there, known)
     assert [seen.key for seen in waiting] == [b"b", b"c", b"new"]
