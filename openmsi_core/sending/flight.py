@@ -72,6 +72,11 @@ class Flight:
         return self.version.size > self.version.chunk
 
     @property
+    def arrived(self) -> int:
+        """Bytes of it that the broker has, about."""
+        return min(self.acknowledged * self.version.chunk, self.version.size)
+
+    @property
     def is_over(self) -> bool:
         """True when nothing more will be produced and everything was answered."""
         return self.ending is not None and self.answered == self.produced

@@ -88,6 +88,10 @@ class Sender:
         """True when every file that was offered was reported and no record waits for its answer."""
         return not self._busy and not self.outlet.records
 
+    def under_way(self) -> int:
+        """Bytes that the broker has of files that it does not have whole."""
+        return sum(flight.arrived for flight in self._flights.values())
+
     def is_busy_with(self, key: bytes) -> bool:
         """True while a version of this path waits or is on its way; offer the next one after it."""
         return key in self._busy

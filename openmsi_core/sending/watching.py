@@ -48,6 +48,7 @@ class Watch:
 
     ``report`` is told the end of every attempt; ``tally`` counts. ``hints`` say where to look between scans; ``reader``
     reads the topic where an earlier process ended; without it what was half sent is given up.
+    ``aside`` is called again and again, in this thread.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Watch:
         clocks: Clocks | None = None,
         hints: Hints | None = None,
         reader: Callable[[], AbstractContextManager[RecordReader]] | None = None,
+        aside: Callable[[], None] = lambda: None,
     ) -> None:
         self.tally = Tally()
         self.sender = Sender(sink, ledger, self._ended, manner, budget=budget)
@@ -73,6 +75,7 @@ class Watch:
         self._stop = stop
         self._say = report
         self._clocks = clocks or Clocks()
+        self._aside = aside
         self._complaints = Complaints()
         settle_ns = max(int(rules.settle * 1e9), TICK_NS)
         self._settling = Settling(settle_ns, trusts_age=goal.trusts_age and not rules.polling)
@@ -139,6 +142,7 @@ class Watch:
     def _patiently(self, action: Callable[[], None]) -> bool:
         """Do it; again after a second as long as the broker is away and is waited for. False: told to stop."""
         while not self._stop.is_set():
+            self._aside()
             try:
                 action()
             except BrokerUnreachable as error:

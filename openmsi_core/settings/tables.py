@@ -151,6 +151,7 @@ class WatchSettings(_Observed):
     rename: str = ""
     chunk: Bytes = Field(default=512 * 1024, ge=16 * 1024, le=8 * 1024 * 1024)
     meta: Mapping[str, str | int | float] = {}
+    runs: Names = ()
 
 
 class RunSettings(_Observed):

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from threading import Event
 
@@ -26,6 +27,7 @@ from openmsi_core.sending.outlet import Budget
 from openmsi_core.sending.renaming import Renaming
 from openmsi_core.sending.reports import Report, Tally
 from openmsi_core.sending.rules import Rules
+from openmsi_core.sending.seen import Seen
 from openmsi_core.sending.sidecars import Sidecars
 from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Watch
@@ -33,7 +35,9 @@ from openmsi_core.settings import WatchSettings, span_of
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.measured import MeasuredSink, SenderNumbers
 from openmsi_core.wiring.observing import identity, observed
+from openmsi_core.wiring.receipts import Beside
 from openmsi_core.wiring.signals import signals_set
+from openmsi_core.wiring.uploads import Moved, Receipts, both, counted
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ def watch_folder(
     )  # fmt: skip
     rules = _rules(settings, root)
     ledger = Ledger(ledger_file(state, root, settings.topic), root=root, topic=settings.topic)
+    beside = Beside(ledger, kafka, settings)
     goal = OnePass(int(settings.settle * 1e9)) if settings.once else Forever()
     stop = Event()
     with ExitStack() as stack:
@@ -72,6 +77,7 @@ def watch_folder(
         numbers = SenderNumbers()
         watched.vitals.counting(numbers.counts, dict)
         stack.enter_context(ledger)
+        stack.enter_context(beside.introduced())
         connect = partial(
             _outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS,
             ledger.belongs_to,
@@ -79,12 +85,13 @@ def watch_folder(
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
         if sink is None:
             return SendReport(Tally(), stopped[0])
+        stack.enter_context(beside.following(stop))
         report = numbers.noting(report, watched)
         sink = MeasuredSink(sink, numbers, watched)
         watch = Watch(
             ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report,
             hints=None if rules.polling or settings.once else FolderHints(root),
-            reader=partial(TopicReader, kafka, settings.topic),
+            reader=partial(TopicReader, kafka, settings.topic), aside=beside,
         )  # fmt: skip
         return SendReport(watch.run(), stopped[0])
 
@@ -112,21 +119,37 @@ def upload_files(
     meta: Mapping[str, str | int | float],
     report: Callable[[Report], None],
     complain: Callable[[str, str], None],
+    piped: Seen | None = None,
+    progress: Moved | None = None,
+    receipts: Receipts | None = None,
 ) -> SendReport:
-    """Send files and folders once and wait until the broker has them.
+    """Send files and folders, and a file that came through a pipe, once, and wait until the broker has them.
 
-    ``complain`` is told of places that cannot be looked at. Raises UsageError, SettingsError, TopicError, BrokerError.
+    ``complain`` is told of places that cannot be looked at, ``progress`` how far it is. With ``receipts``, wait for
+    those after that. Raises UsageError, SettingsError, TopicError, BrokerError.
     """
-    files = gathered(paths, complain)
+    more = [piped] if piped is not None else []
+    files = chain(more, gathered(paths, complain))
     stop = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stop.set))
         connect = partial(_outgoing, kafka, topic, chunk, PATIENT_SECONDS, lambda _: None)
-        sink = reached(lambda: stack.enter_context(connect()), stop, waits=False)
-        if sink is None:
+        if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=False)) is None:
             return SendReport(Tally(), stopped[0])
-        upload = Upload(files, sink, stop, manner=_manner(chunk, meta), budget=_budget(kafka), report=report)
-        return SendReport(upload.run(), stopped[0])
+        if receipts is not None:
+            stack.enter_context(receipts)
+        if progress is not None:
+            stack.enter_context(counted(progress, chain(more, gathered(paths, lambda *_: None))))
+        upload = Upload(
+            files, sink, stop,
+            manner=_manner(chunk, meta), budget=_budget(kafka),
+            report=report if receipts is None else both(receipts.waiting.sent, report),
+            moved=progress.moved if progress is not None else lambda _: None,
+        )  # fmt: skip
+        tally = upload.run()
+        if receipts is not None:
+            receipts.wait(stop)
+        return SendReport(tally, stopped[0])
 
 
 @contextmanager
