@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.cli.common import isolation_choices, settings_choices, verbosity
 from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
 from openmsi_core.cli.run import must_be_known, named, say
 from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
@@ -35,6 +35,7 @@ CONDITIONS = ("path", "after", "before", "plugin-version", "outcome")
 @click.option("--group", help="The group whose receipts count and are written; by default openmsi-NAME.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@isolation_choices
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
 @click.option("--force", is_flag=True, help="Also files that have a later version on their path.")
 @click.option("--dry-run", is_flag=True, help="List what would be run, and run nothing.")

@@ -95,5 +95,11 @@ class Announcer:
         return callers
 
 
+def observed_by(observer: object) -> tuple[str, ...]:
+    """The hooks that an object implements, found without registering it."""
+    names = (name for name in dir(type(observer)) if hasattr(getattr(type(observer), name, None), f"{PROJECT}_impl"))
+    return tuple(sorted(names))
+
+
 def _hook_names() -> list[str]:
     return sorted(name for name in vars(Hooks) if name.startswith("openmsi_"))

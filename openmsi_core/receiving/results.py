@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from openmsi_core.errors import Reject, TooManyResults
+from openmsi_core.files.jsonable import dumps
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outgoing, Result
 from openmsi_core.receiving import envelopes
@@ -92,7 +93,7 @@ def _encoded(version: FileVersion, span: Span, one: Result, number: int, run: Ru
     value = one.value
     if not run.bare:
         value = envelopes.result(version, envelopes.place_of(span), run.plugin, one, number)
-    key, data = version.path.key if one.key is None else one.key.encode("utf-8"), envelopes.dumps(value)
+    key, data = version.path.key if one.key is None else one.key.encode("utf-8"), dumps(value)
     if len(key) + len(data) > MAX_RESULT_BYTES:
         raise Reject(
             f"a result of {len(key) + len(data):,} bytes: at most {MAX_RESULT_BYTES:,} fit into one record of Kafka"

@@ -1,6 +1,6 @@
 """Settings: a file, the environment and flags become frozen values."""
 
-from openmsi_core.settings.loading import load, run_settings, sources, watch_settings
+from openmsi_core.settings.loading import load, run_settings, sources, try_settings, watch_settings
 from openmsi_core.settings.reading import find
 from openmsi_core.settings.tables import HIDDEN, Origin, RunSettings, Settings, WatchSettings, is_secret
 from openmsi_core.settings.units import bytes_of, seconds_of, span_of
@@ -21,5 +21,6 @@ __all__ = [
     "seconds_of",
     "sources",
     "span_of",
+    "try_settings",
     "watch_settings",
 ]

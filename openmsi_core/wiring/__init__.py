@@ -2,7 +2,7 @@
 
 from openmsi_core.receiving.again import Retried
 from openmsi_core.wiring.letters import letters_in, retry_letters, save_letter, show_letter
-from openmsi_core.wiring.receiving import RunReport, run_plugin, try_plugin
+from openmsi_core.wiring.receiving import RunReport, isolation_of, run_plugin, try_plugin
 from openmsi_core.wiring.replaying import ReplayReport, choose_files, replay_plugin
 from openmsi_core.wiring.sending import SendReport, upload_files, watch_folder
 from openmsi_core.wiring.signals import signals_set
@@ -13,6 +13,7 @@ __all__ = [
     "RunReport",
     "SendReport",
     "choose_files",
+    "isolation_of",
     "letters_in",
     "replay_plugin",
     "retry_letters",

@@ -10,6 +10,7 @@ from openmsi_core.model import Outcome
 from openmsi_core.plugins.hooks import Announcer
 from openmsi_core.plugins.loader import load_hooks
 from openmsi_core.plugins.running import PluginRunner
+from openmsi_core.ports import Runner
 from openmsi_core.receiving.jobs import Counts, RunFacts
 
 
@@ -26,10 +27,14 @@ class Observers:
             self._announcer.add(observer, name)
 
     @contextmanager
-    def watching(self, runners: Sequence[PluginRunner]) -> Iterator[None]:
-        """While inside, the plugins of ``runners`` are told too; the beginning and the end are told to all."""
+    def watching(self, runners: Sequence[Runner]) -> Iterator[None]:
+        """While inside, the plugins of ``runners`` are told too; the beginning and the end are told to all.
+
+        Not those in processes of their own: they cannot observe.
+        """
         for number, runner in enumerate(runners):
-            self._announcer.add(runner.plugin, f"{runner.facts.name}#{number}")
+            if isinstance(runner, PluginRunner):
+                self._announcer.add(runner.plugin, f"{runner.facts.name}#{number}")
         self._announcer.tell("openmsi_starting", run=self._run.group)
         reason = "stopped"
         try:
