@@ -124,7 +124,7 @@ def _instant(key: str, values: Sequence[str]) -> int | None:
 def _refuse_unknown(outcomes: Sequence[str]) -> None:
     from openmsi_core.model import What
 
-    known = sorted(str(each) for each in What if each is not What.NOT_WANTED and each is not What.BAD_RECORD)
+    known = sorted(str(each) for each in What if each not in {What.NOT_WANTED, What.BAD_RECORD, What.EARLY})
     for each in outcomes:
         if each not in known:
             raise click.UsageError(f"--where outcome={each}: it is one of {', '.join(known)}")

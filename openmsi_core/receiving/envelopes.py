@@ -24,7 +24,7 @@ def notices_of(ended: Ended, run: RunFacts, now: datetime, *, is_short: bool = F
     """What one outcome publishes beside its results: its receipt and its dead letter, which ``is_short`` cuts."""
     version, what = ended.version, ended.outcome.what
     out = []
-    if version is not None and what is not What.NOT_WANTED:
+    if version is not None and what not in {What.NOT_WANTED, What.EARLY}:
         out.append(
             Outgoing(run.receipts_topic, _receipt_key(version, what, run), dumps(receipt(ended, version, run, now)))
         )

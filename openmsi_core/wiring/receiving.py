@@ -72,7 +72,10 @@ def run_plugin(
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
-        counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
+        counts, assembler = (
+            Counts(),
+            Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts), head=probe.facts.head),
+        )
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
         def told(ended: Sequence[Ended]) -> None:

@@ -121,7 +121,7 @@ class _Replay:
             observers = Observers(run, settings.hooks)
             stack.enter_context(observers.watching(runners))
             workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
-            assembler = Assembler(spool, limits_of(settings), everything)
+            assembler = Assembler(spool, limits_of(settings), everything, head=run.plugin.head)
             intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
             def told(ended: Sequence[Ended]) -> None:
