@@ -106,6 +106,21 @@ class Stores(Sink):
                 print(name, file=out)
 
 
+class Heads(Extractor):
+    """The first 64 KiB."""
+    head = 65536
+
+    def extract(self, file):
+        self.log.info("called with the beginning of %s in %d", file.name, os.getpid())
+        suffer(file.name.partition(".")[0])
+        return {"head": len(file.read_bytes()), "complete": file.complete, "sha256": file.sha256}
+
+
+class EarlyHeads(Heads):
+    """The same, at once."""
+    early = True
+
+
 class Observes(Extracts):
     """Observes."""
 
@@ -115,7 +130,12 @@ class Observes(Extracts):
 '''
 
 POINTS = {
-    "openmsi.extractors": {"extracts": "suffering:Extracts", "observes": "suffering:Observes"},
+    "openmsi.extractors": {
+        "extracts": "suffering:Extracts",
+        "observes": "suffering:Observes",
+        "heads": "suffering:Heads",
+        "early-heads": "suffering:EarlyHeads",
+    },
     "openmsi.processors": {"processes": "suffering:Processes"},
     "openmsi.sinks": {"stores": "suffering:Stores"},
 }

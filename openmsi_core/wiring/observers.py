@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
@@ -53,4 +54,5 @@ class Observers:
 
     def checkpoint(self, counts: Counts) -> None:
         """Outcomes became durable; called in the poll loop, so observers must return at once."""
-        self._announcer.tell("openmsi_checkpoint", run=self._run.group, counts=dict(counts.by_outcome))
+        seen = MappingProxyType(dict(counts.by_outcome))  # one that changes it would change it for the next
+        self._announcer.tell("openmsi_checkpoint", run=self._run.group, counts=seen)
