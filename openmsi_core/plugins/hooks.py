@@ -34,7 +34,10 @@ class Hooks:
 
     @hookspec
     def openmsi_file_done(self, file: DataFile, outcome: Outcome) -> None:
-        """A file was handled, and its outcome waits for the next checkpoint."""
+        """A file was handled, and its outcome waits for the next checkpoint.
+
+        Of a file that is not `complete` only the beginning was handled; whether it counts shows when the file ends.
+        """
 
     @hookspec
     def openmsi_file_failed(self, file: DataFile, error: str) -> None:

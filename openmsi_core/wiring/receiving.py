@@ -56,9 +56,8 @@ def run_plugin(
 
     ``values`` are the plugin's options. Raises PluginError, SettingsError, TopicError, FolderError, BrokerError.
     """
-    built = Built(settings.plugin, values, isolation_of(settings))
+    built, stopping = Built(settings.plugin, values, isolation_of(settings)), Event()
     probe = built.probe
-    stopping = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
         reached_run = reached(
@@ -72,10 +71,8 @@ def run_plugin(
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
-        counts, assembler = (
-            Counts(),
-            Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts), head=probe.facts.head),
-        )
+        counts, is_wanted = Counts(), wanted_by(settings, probe.accepts)
+        assembler = Assembler(spool, limits_of(settings), is_wanted, head=probe.facts.head)
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
         def told(ended: Sequence[Ended]) -> None:
