@@ -12,9 +12,18 @@ import threading
 from datetime import date
 from pathlib import Path
 
+import psutil
 import pytest
 
-from openmsi_core.errors import FolderError, PluginError, PluginFailed, Reject, RetryLater, SettingsError
+from openmsi_core.errors import (
+    FolderError,
+    PluginError,
+    PluginFailed,
+    Reject,
+    RetryLater,
+    SettingsError,
+    WorkLost,
+)
 from openmsi_core.plugins.isolation import process
 from openmsi_core.plugins.isolation.frames import Frame, file_of, frame_of, portable, receive, send
 from openmsi_core.testing.files import data_file
@@ -245,6 +254,37 @@ def test_a_child_that_ends_between_two_files_costs_no_file(tmp_path, caplog) -> 
         runner._child.process.wait()
         assert runner.handle(data_file(b"1", "x")).results
     assert "ended between two files" in caplog.text
+
+
+@pytest.mark.parametrize("writes_more", [False, True])
+def test_what_was_written_and_not_flushed_when_the_process_died_is_said_to_be_lost(tmp_path, writes_more) -> None:
+    with isolated("stores", tmp_path, {"to": str(tmp_path / "names")}) as runner:
+        runner.handle(data_file(b"", "x"))
+        assert runner._child is not None
+        runner._child.process.kill()
+        runner._child.process.wait()
+        if writes_more:
+            runner.handle(data_file(b"", "y"))
+        with pytest.raises(WorkLost):
+            runner.flush()
+        runner.handle(data_file(b"", "x"))
+        runner.flush()
+        runner.flush()
+    assert (tmp_path / "names").read_text().split() == ["y", "x"][not writes_more :]
+
+
+def test_a_process_that_cannot_be_watched_is_not_left_unwatched(tmp_path, monkeypatch) -> None:
+    def denied(_: int) -> None:
+        raise psutil.AccessDenied
+
+    with isolated("extracts", tmp_path) as runner:
+        with monkeypatch.context() as patched:
+            patched.setattr(process.psutil, "Process", denied)
+            with pytest.raises(PluginFailed, match="SIGSEGV"):
+                runner.handle(data_file(b"", "segfault"))
+            with pytest.raises(PluginFailed, match="could not be watched"):
+                runner.handle(data_file(b"", "hang"))
+        assert runner.handle(data_file(b"", "x"))
 
 
 def test_what_a_plugin_prints_and_logs_arrives_in_the_log_of_the_run(tmp_path, caplog) -> None:

@@ -159,8 +159,10 @@ class Child:
                 if deadline is not None:
                     self._judge(seen.memory_info().rss, deadline)
                     time.sleep(_LOOK)  # between two looks; nobody tells when memory grows
-        except psutil.Error:  # it is gone: whoever speaks to it finds out
+        except psutil.NoSuchProcess:  # whoever speaks to it finds out
             return
+        except psutil.Error as error:
+            self.end("crashed", f"it could not be watched: {error}")
 
     def _judge(self, memory: int, deadline: float) -> None:
         if memory > self._plan.memory:

@@ -99,10 +99,10 @@ class IsolatedRunner:
 
     def flush(self) -> None:
         """Let a sink make durable what it wrote. Raises WorkLost when the process that wrote it is gone."""
+        child = self._ready()  # which finds out whether the last one is there still
         if self._is_lost:
             self._is_lost = False
             raise WorkLost("the process that wrote these files ended before they were flushed")
-        child = self._ready()
         self._unflushed = 0
         self._finish(self._call(child, Frame({"do": "flush"}), "it flushed"))
 
