@@ -158,6 +158,40 @@ def test_of_a_file_that_turns_out_broken_nothing_counts_but_what_was_early(tmp_p
     assert rig.stream._heads._known == {}
 
 
+def test_nothing_is_held_of_files_that_ended_otherwise(tmp_path) -> None:
+    log, seen, left = Log(), Seen(), []
+    for number in range(5):
+        log.put(*broken(values_of(f"big-{number}", BIG)))
+    rig = rig_of(tmp_path, log, seen)
+
+    def before_poll() -> None:
+        at = rig.source._positions[0]
+        if at % 10 == 8:
+            wait_for(lambda: len(seen.calls) > at // 10, 10)
+        if at == 50 and not len(rig.stream._dispatch):
+            left.append((len(rig.stream._heads._known), rig.stream._heads.bytes))
+
+    rig.source.before_poll = before_poll
+    assert rig.run() == 0
+    assert set(left) == {(0, 0)}
+    assert rig.results() == []
+
+
+def test_a_beginning_that_is_with_its_plugin_when_the_file_breaks_counts_for_nothing(tmp_path) -> None:
+    log, seen, go, polls = Log(), Seen(), threading.Event(), itertools.count()
+
+    def slow(file):
+        assert go.wait(10)
+        return seen(file)
+
+    log.put(*broken(values_of("big", BIG)), *values_of("big", b"the next version"))
+    rig = rig_of(tmp_path, log, slow)
+    rig.source.before_poll = lambda: go.set() if next(polls) > 15 else None
+    assert rig.run() == 0
+    assert [result["file"]["size"] for result in rig.results()] == [16]
+    assert [letter["what"] for letter in rig.letters()] == ["digest-mismatch"]
+
+
 def test_a_file_that_its_sender_gives_up_has_no_result(tmp_path) -> None:
     log, seen = Log(), Seen()
     values = values_of("big", BIG)
