@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -53,26 +53,34 @@ class Plan:
 class Child:
     """A running child process. `end` may be called by any thread, all else by one."""
 
-    def __init__(self, plan: Plan, workdir: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self._plan = plan
-        self.folder = Path(tempfile.mkdtemp(prefix="child-", dir=workdir))
-        self.process = subprocess.Popen(  # noqa: S603 - this interpreter, with code that stands above
+        self.folder = folder
+        self.process = process
+        self._why: tuple[str, str] | None = None
+        self._deadline: float | None = None
+        self._printed = self._lines = 0
+        self._turn = threading.Condition()
+        self._threads = [
+            threading.Thread(target=each, name=f"openmsi-{name}-{process.pid}", daemon=True)
+            for name, each in (("watch", self._watch), ("printed", self._listen))
+        ]
+
+    @classmethod
+    def started(cls, plan: Plan, workdir: Path) -> Self:
+        """A new one, with a folder of its own in ``workdir``; `let_go` ends it. Raises OSError."""
+        folder = Path(tempfile.mkdtemp(prefix="child-", dir=workdir))
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, with code that stands above
             [sys.executable, "-P", "-c", _BEGIN, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in a terminal is for the run; and so all that it starts can be ended
         )
-        self._why: tuple[str, str] | None = None
-        self._deadline: float | None = None
-        self._printed = self._lines = 0
-        self._turn = threading.Condition()
-        self._threads = [
-            threading.Thread(target=each, name=f"openmsi-{name}-{self.process.pid}", daemon=True)
-            for name, each in (("watch", self._watch), ("printed", self._listen))
-        ]
-        for thread in self._threads:
+        child = cls(plan, folder, process)
+        for thread in child._threads:
             thread.start()
+        return child
 
     @property
     def is_alive(self) -> bool:

@@ -123,7 +123,7 @@ class IsolatedRunner:
         with self._lock:
             if self._has_ended:
                 raise PluginFailed("the run has ended, and its plugin with it")
-            child = self._child = Child(self._plan, self._workdir)
+            child = self._child = Child.started(self._plan, self._workdir)
         levels = {name: logging.getLogger(name).getEffectiveLevel() for name in _LEVELS}
         begin = Frame(
             {
