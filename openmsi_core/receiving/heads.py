@@ -23,7 +23,7 @@ from openmsi_core.receiving.outcomes import Outcomes
 from openmsi_core.receiving.pace import Room
 from openmsi_core.receiving.results import let_go, memory_of, size_of, with_digest
 
-_OWN_BYTES = 500  # of an outcome that is held, beside what it says
+_OWN_BYTES = 1000  # of an outcome that is held, beside what it says
 
 
 @dataclass(slots=True, eq=False)
@@ -115,11 +115,17 @@ class Heads:
                 self.forget(file_id)
 
     def _make_room(self) -> None:
-        for file_id, each in list(self._known.items()):
-            if self.bytes <= self._room.memory // 4 and self.spooled <= self._room.disk // 4:
-                return
-            if each.outcome is not None and (each.outcome.results or each.outcome.what.is_letter):
-                self.forget(file_id)
+        """Drop the oldest outcomes that are held while there are too many."""
+        while self.bytes > self._room.memory // 4 or self.spooled > self._room.disk // 4:
+            held = (file_id for file_id, each in self._known.items() if self._is_held(each))
+            self.forget(next(held))  # there is one: what is not held is not counted
+
+    def _is_held(self, beginning: _Beginning) -> bool:
+        return beginning.outcome is not None and not self._is_published(beginning.outcome)
+
+    def _is_published(self, outcome: Outcome) -> bool:
+        """True for what cannot be made again, because it is out already; it holds nothing."""
+        return self._run.plugin.early and outcome.what is What.DONE
 
     def _leave(self, file_id: bytes, beginning: _Beginning) -> None:
         del self._known[file_id]
@@ -127,6 +133,8 @@ class Heads:
             self._count(beginning.outcome, -1)
 
     def _count(self, outcome: Outcome, sign: int) -> None:
+        if self._is_published(outcome):
+            return
         memory = memory_of(outcome.results)
         self.bytes += sign * (memory + len(outcome.reason) + len(outcome.traceback) + _OWN_BYTES)
         self.spooled += sign * (0 if memory else size_of(outcome.results))

@@ -162,7 +162,7 @@ class RunSettings(_Table):
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     hooks: Names = ()
     isolate: Literal["thread", "process"] = "thread"
-    plugin_timeout: Seconds = Field(default=300.0, gt=0)
+    plugin_timeout: Seconds = Field(default=300.0, ge=0.1)
     plugin_memory: Bytes = Field(default=2 * 1024**3, ge=128 * 1024 * 1024)
     options: Mapping[str, Any] = Field(default={}, repr=False)
 
