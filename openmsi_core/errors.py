@@ -20,6 +20,8 @@
     ├── BadRecord                one record is not what a file record must be   -> dead letter, next record
     ├── BadVersion               the records of one file contradict each other  -> dead letter, next file
     ├── TooManyResults           a plugin made more results of one file than fit -> dead letter, next file
+    ├── PluginFailed             a plugin failed in a process of its own        -> tried again, then dead letter
+    ├── WorkLost                 files that waited for a flush went with it     -> each is handed in again
     ├── FileChanged              a file changed while it was read               -> abort, send anew
     ├── Reject                   raised by a plugin: this file is not for me    -> dead letter, next file
     └── RetryLater               raised by a plugin: not now                    -> the file is kept and comes back
@@ -29,6 +31,8 @@ again and then becomes a dead letter.
 """
 
 from __future__ import annotations
+
+import traceback
 
 EXIT_DONE = 0
 EXIT_UNEXPECTED = 1
@@ -128,6 +132,24 @@ class TooManyResults(OpenmsiError):
     """A plugin made more results of one file than the run takes; the file becomes a dead letter."""
 
 
+class PluginFailed(OpenmsiError):
+    """A plugin failed in a process of its own.
+
+    ``what`` is the word for the dead letter (failed, crashed, timed-out, out-of-memory, too-much-output), ``error`` the
+    class of what it raised, if it raised anything, ``traceback`` where that was.
+    """
+
+    def __init__(self, text: str, *, what: str = "failed", error: str = "", traceback: str = "") -> None:
+        super().__init__(text)
+        self.what = what
+        self.error = error
+        self.traceback = traceback
+
+
+class WorkLost(OpenmsiError):
+    """The process that had written files and not flushed them is gone; none of these files is to blame."""
+
+
 class FileChanged(OpenmsiError):
     """A file changed while it was read; what was sent of it is given up and it is sent anew."""
 
@@ -153,3 +175,34 @@ class RetryLater(OpenmsiError):
         if not 0 <= self.seconds < 1e9:
             raise ValueError(f"RetryLater takes a number of seconds, not {seconds!r}")
         super().__init__(reason or f"asked to be called again in {self.seconds:g} s")
+
+
+_MAX_TEXT = 4000
+_MAX_TRACEBACK = 16 * 1024
+
+
+def text_of(error: BaseException) -> str:
+    """What the exception says, at most 4,000 characters that UTF-8 can carry; one that cannot even say is named."""
+    try:
+        said = str(error)
+    except BaseException:  # noqa: BLE001 - a plugin's own class may fail here too
+        said = f"{name_of(error)} (its text cannot be read)"
+    return (said or name_of(error))[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def name_of(error: BaseException) -> str:
+    """The name of its class, which a metaclass may hide."""
+    if isinstance(error, PluginFailed) and error.error:
+        return error.error
+    return str(type.__dict__["__qualname__"].__get__(type(error)))
+
+
+def traceback_of(error: BaseException) -> str:
+    """Where it was raised, the last 16 KiB of it."""
+    if isinstance(error, PluginFailed):
+        return error.traceback[-_MAX_TRACEBACK:]
+    try:
+        lines = traceback.format_exception(error)
+    except BaseException:  # noqa: BLE001 - it cannot be told with its text
+        lines = [*traceback.format_tb(error.__traceback__), f"{name_of(error)} (it cannot be shown)"]
+    return "".join(lines)[-_MAX_TRACEBACK:]

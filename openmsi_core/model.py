@@ -209,6 +209,10 @@ class What(StrEnum):
     SUPERSEDED = "superseded"
     REJECTED = "rejected"
     FAILED = "failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed-out"
+    OUT_OF_MEMORY = "out-of-memory"
+    TOO_MUCH_OUTPUT = "too-much-output"
     RETRIES_EXHAUSTED = "retries-exhausted"
     INCOMPLETE = "incomplete"
     UNREADABLE = "unreadable"
@@ -218,11 +222,12 @@ class What(StrEnum):
     BEGINNING_LOST = "beginning-lost"
     HEADLESS = "headless"
     TOO_MANY_RESULTS = "too-many-results"
+    EARLY = "early"
 
     @property
     def is_letter(self) -> bool:
         """True when a person must look at it: it becomes a dead letter."""
-        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED, What.HEADLESS}
+        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED, What.HEADLESS, What.EARLY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,13 +259,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PluginFacts:
-    """Which plugin did it: name, distribution, its version, and a digest of its options."""
+    """Which plugin did it: name, distribution, its version, a digest of its options; what it needs of a file."""
 
     name: str
     kind: str
     package: str
     version: str
     options_hash: str = ""
+    head: int = 0  # bytes of a file that are enough for it, 0: all
+    early: bool = False  # what it makes of them is published at once
 
 
 @dataclass(frozen=True, slots=True)

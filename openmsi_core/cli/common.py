@@ -49,6 +49,21 @@ def kafka_choices(command: Command) -> Command:
     return with_kafka
 
 
+def isolation_choices(command: Command) -> Command:
+    """Adds --isolate, --plugin-timeout and --plugin-memory, None when they are not given."""
+    for option in (
+        click.option("--plugin-memory", metavar="SIZE", help="With --isolate process: for one file, as 2GiB."),
+        click.option("--plugin-timeout", metavar="SPAN", help="With --isolate process: for one file, as 5min."),
+        click.option(
+            "--isolate",
+            type=click.Choice(["thread", "process"]),
+            help="Run the plugin in this process, or where a crash or a hang costs one file.  [default: thread]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def observing_choices(command: Command) -> Command:
     """Adds the flags with which a program can be observed while it works; passes them as the settings that they are."""
 

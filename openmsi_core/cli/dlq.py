@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import kafka_choices, settings_choices, verbosity
+from openmsi_core.cli.common import isolation_choices, kafka_choices, settings_choices, verbosity
 from openmsi_core.cli.layers import given_options
 from openmsi_core.cli.options import typed_flags
 from openmsi_core.errors import (
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from openmsi_core.wiring import Retried
 
 log = logging.getLogger(__name__)
+
+_LIMITS = ("plugin-timeout", "plugin-memory")
 
 
 @click.group()
@@ -129,6 +131,7 @@ def _place(to: str) -> Path:
 @click.option("--output-topic", help="Where results go, unless the configured run says so.")
 @click.option("--group", "as_group", help="The group of the letters' run, where it is not openmsi-NAME.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@isolation_choices
 @click.option("--force", is_flag=True, help="Also files that have a later version, and letters that are resolved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a letter and line.")
 @settings_choices
@@ -147,7 +150,7 @@ def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool,
 
     name = chosen["plugin"]
     given = {"topic": topic, "output-topic": chosen["output_topic"], "group": chosen["as_group"]}
-    given["delivery"] = chosen["delivery"]
+    given |= {name: chosen[name.replace("-", "_")] for name in ("delivery", "isolate", *_LIMITS)}
     ids, flags = _ids_and_flags(letters, name, settings)
     if bool(ids) == chosen["everything"]:
         raise click.UsageError("name letters by their IDs, or give --all")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.cli.common import isolation_choices, settings_choices, verbosity
 from openmsi_core.cli.layers import given_options
 from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.cli.run import must_be_known, named, say
@@ -36,6 +36,7 @@ CONDITIONS = ("path", "after", "before", "plugin-version", "outcome")
 @click.option("--group", help="The group whose receipts count and are written; by default openmsi-NAME.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@isolation_choices
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
 @click.option("--force", is_flag=True, help="Also files that have a later version on their path.")
 @click.option("--dry-run", is_flag=True, help="List what would be run, and run nothing.")
@@ -123,7 +124,7 @@ def _instant(key: str, values: Sequence[str]) -> int | None:
 def _refuse_unknown(outcomes: Sequence[str]) -> None:
     from openmsi_core.model import What
 
-    known = sorted(str(each) for each in What if each is not What.NOT_WANTED and each is not What.BAD_RECORD)
+    known = sorted(str(each) for each in What if each not in {What.NOT_WANTED, What.BAD_RECORD, What.EARLY})
     for each in outcomes:
         if each not in known:
             raise click.UsageError(f"--where outcome={each}: it is one of {', '.join(known)}")

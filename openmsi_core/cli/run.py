@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
+from openmsi_core.cli.common import conclude, isolation_choices, observing_choices, settings_choices, verbosity
 from openmsi_core.cli.layers import given_options
 from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, PluginError
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 @click.option("--until-caught-up", is_flag=True, default=None, help="End at the present end of the topic.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@isolation_choices
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
 @observing_choices
 @settings_choices

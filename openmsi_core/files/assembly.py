@@ -10,6 +10,7 @@
         # Broken: its records contradict each other or the digest; nothing of it is kept
         # Aborted: its sender gave it up
     # Ignored: all its records came, and nobody wanted it
+    # HeadCame: the first ``head`` bytes are there, if that was asked for
 
 A version is open from its first record, whichever that is, until it is whole, broken or aborted. What is promised:
 nobody gets bytes that do not match the SHA-256 of the last record. What is not: that a version whose records never
@@ -85,7 +86,16 @@ class Ignored:
     span: Span
 
 
-Event = Whole | Broken | Aborted | Ignored
+@dataclass(frozen=True, slots=True)
+class HeadCame:
+    """The first bytes of a version whose other records are still to come: told once, and nothing of it is verified."""
+
+    version: FileVersion
+    data: bytes
+    span: Span
+
+
+Event = Whole | Broken | Aborted | Ignored | HeadCame
 Wanted = Callable[[FileVersion], bool]
 
 
@@ -97,7 +107,8 @@ def everything(version: FileVersion) -> bool:  # noqa: ARG001 - a Wanted
 class Assembler:
     """Collects the records of file versions until each is whole. One thread calls it."""
 
-    def __init__(self, spool: Spool, limits: Limits | None = None, wanted: Wanted = everything) -> None:
+    def __init__(self, spool: Spool, limits: Limits | None = None, wanted: Wanted = everything, head: int = 0) -> None:
+        self._head = head
         self.limits = limits or Limits()
         self._wanted = wanted
         self.memory = 0
@@ -238,7 +249,10 @@ class Assembler:
         if chunk.abort:
             self._end(opened, keep=False)
             return Aborted(opened.file_id, opened.version, opened.span)
-        return self._complete(opened) if opened.is_whole else None
+        if opened.is_whole:
+            return self._complete(opened)
+        data = opened.head(self._head)
+        return None if data is None or opened.version is None else HeadCame(opened.version, data, opened.span.copy())
 
     def _count(self, opened: OpenVersion, memory: int, spooled: int, facts: int) -> None:
         """Count what changed in ``opened`` since it held so much."""

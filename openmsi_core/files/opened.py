@@ -28,6 +28,10 @@ class Span:
         self.topic = position.topic
         self.runs[position.partition] = (min(first, position.offset), max(last, position.offset), count + 1)
 
+    def copy(self) -> Span:
+        """The same, as it is now."""
+        return Span(self.topic, dict(self.runs))
+
     @property
     def partitions(self) -> set[int]:
         """The partitions that carry records of the version."""
@@ -64,6 +68,8 @@ class OpenVersion:
         self._file: SpoolFile | None = None
         self._hash = hashlib.sha256()
         self._sha512: Any = None  # beside it for a version that OpenMSIStream sent
+        self._prefix = 0  # bytes of the gap-free beginning
+        self._is_begun = False
 
     @property
     def is_whole(self) -> bool:
@@ -96,6 +102,17 @@ class OpenVersion:
         self._file = None
         self.memory = self.spooled = 0
         self.ignored = True
+
+    def head(self, count: int) -> bytes | None:
+        """The first ``count`` bytes of a larger file, once, as soon as they are there; else None. Raises OSError."""
+        version = None if self._sha512 else self.version  # whose size may be too large until the last record
+        if self._is_begun or self.ignored or version is None or not 0 < count < version.size or self._prefix < count:
+            return None
+        self._is_begun = True
+        if self._file:
+            return self._file.read(0, count)
+        needed = -(-count // version.chunk)
+        return b"".join(self._pieces[number] for number in range(needed))[:count]
 
     def digest(self) -> bytes:
         """SHA-256 of the gap-free beginning."""
@@ -224,6 +241,7 @@ class OpenVersion:
             if self._sha512:
                 self._sha512.update(payload)
         self._sums.append(checksum)
+        self._prefix += len(payload)
 
     def _early(self, number: int, offset: int, length: int) -> bytes:
         if self.ignored:

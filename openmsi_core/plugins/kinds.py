@@ -29,7 +29,13 @@ class Plugin(ABC):  # noqa: B024 - each kind adds its one abstract method
     sniff: ClassVar[bytes] = b""
     """Bytes that occur in the first 4 KiB of the files it wants."""
     head: ClassVar[int] = 0
-    """How many bytes of a file are enough for it; 0: all of them. Kept for later, nothing reads it yet."""
+    """How many bytes of a file are enough for it, up to 8 MiB; 0: all of them.
+
+    It is called as soon as so many have arrived, and gets exactly these: of a larger file `DataFile.complete` is False
+    and `DataFile.sha256` is "". Its results are published once the whole file is verified.
+    """
+    early: ClassVar[bool] = False
+    """With ``head``: publish its results at once, marked as not verified; perhaps twice, perhaps of a broken file."""
     emits: ClassVar[str] = ""
     """What its results are, in a word or the address of a schema."""
     delivery: ClassVar[str] = ""

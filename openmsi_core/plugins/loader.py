@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 else:  # older ones cannot be subscripted
     _Driver, _Named = DriverManager, NamedExtensionManager
 
+MAX_HEAD = 8 * 1024 * 1024
+
 
 class _OnePlugin(_Driver):
     """stevedore's manager for one entry point that the catalogue has chosen.
@@ -79,10 +81,24 @@ def load(entry: Entry) -> type[Plugin]:
     missing = sorted(getattr(plugin, "__abstractmethods__", ()))
     if missing:
         raise PluginError(f"the plugin {entry.qualified} lacks the method {', '.join(missing)}.")
+    _check_head(plugin, entry)
     options: object = plugin.Options
     if not isinstance(options, type) or not issubclass(options, PluginOptions):
         raise PluginError(f"the Options of the plugin {entry.qualified} must be made from PluginOptions.")
     return plugin
+
+
+def _check_head(plugin: type[Plugin], entry: Entry) -> None:
+    """Raises PluginError for a ``head`` or ``early`` that cannot be."""
+    head: object = plugin.head
+    if isinstance(head, bool) or not isinstance(head, int) or not 0 <= head <= MAX_HEAD:
+        raise PluginError(
+            f"the plugin {entry.qualified} has head = {head!r}: it must be a number of bytes up to {MAX_HEAD:,}."
+        )
+    if head and entry.kind == "sink":
+        raise PluginError(f"the plugin {entry.qualified} has a head, but a sink stores whole files: remove it.")
+    if plugin.early and not head:
+        raise PluginError(f"the plugin {entry.qualified} is early without a head: say how many bytes it needs.")
 
 
 def options_of(name: str) -> type[PluginOptions]:
@@ -100,7 +116,9 @@ def build(name: str, values: Mapping[str, object]) -> Callable[[Path | None], Pl
     if entry.status in {"no window", "unrenamed template"}:
         logger.warning("the plugin %s: %s", entry.qualified, entry.detail)
     options = parse(cls.Options, values, entry.name)
-    facts = PluginFacts(entry.name, entry.kind, entry.package, entry.version, options_hash(options))
+    facts = PluginFacts(
+        entry.name, entry.kind, entry.package, entry.version, options_hash(options), cls.head, cls.early
+    )
     log = logging.getLogger(f"openmsi.plugin.{entry.name}")
 
     def make(workdir: Path | None) -> PluginRunner:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 
-from openmsi_core.errors import Reject, RetryLater, TooManyResults
+from openmsi_core.errors import (
+    PluginFailed,
+    Reject,
+    RetryLater,
+    TooManyResults,
+    name_of,
+    text_of,
+    traceback_of,
+)
 from openmsi_core.model import Outcome, What
 from openmsi_core.ports import Runner
 from openmsi_core.receiving.jobs import Job, RunFacts
 from openmsi_core.receiving.results import results_of
-
-_MAX_TEXT = 4000
-_MAX_TRACEBACK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +75,9 @@ def _judged(error: BaseException, job: Job, policy: RetryPolicy, now: float) -> 
         job.tries -= 1  # waiting for something outside is not a failed try
         return Again(max(error.seconds, 0.1), text_of(error))
     if job.tries <= len(policy.delays):
-        return Again(policy.delays[job.tries - 1], f"{_name(error)}: {text_of(error)}")
-    return _letter(What.FAILED, error, job)
-
-
-def text_of(error: BaseException) -> str:
-    """What the exception says, at most 4,000 characters that UTF-8 can carry; one that cannot even say is named."""
-    try:
-        said = str(error)
-    except BaseException:  # noqa: BLE001 - a plugin's own class may fail here too
-        said = f"{_name(error)} (its text cannot be read)"
-    return (said or _name(error))[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _name(error: BaseException) -> str:
-    """The name of its class, which a metaclass may hide."""
-    return str(type.__dict__["__qualname__"].__get__(type(error)))
-
-
-def _traceback(error: BaseException) -> str:
-    try:
-        lines = traceback.format_exception(error)
-    except BaseException:  # noqa: BLE001 - it cannot be told with its text
-        lines = [*traceback.format_tb(error.__traceback__), f"{_name(error)} (it cannot be shown)"]
-    return "".join(lines)[-_MAX_TRACEBACK:]
+        return Again(policy.delays[job.tries - 1], f"{name_of(error)}: {text_of(error)}")
+    return _letter(What(error.what) if isinstance(error, PluginFailed) else What.FAILED, error, job)
 
 
 def _letter(what: What, error: BaseException, job: Job) -> Outcome:
-    return Outcome(what, reason=text_of(error), error=_name(error), traceback=_traceback(error), tries=job.tries)
+    return Outcome(what, reason=text_of(error), error=name_of(error), traceback=traceback_of(error), tries=job.tries)

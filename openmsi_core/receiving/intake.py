@@ -11,15 +11,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from openmsi_core.errors import BadRecord, SpoolFull
-from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignored, Whole
+from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, HeadCame, Ignored
 from openmsi_core.files.decoding import decode
 from openmsi_core.files.opened import Span
 from openmsi_core.model import Chunk, Outcome, Record, What
 from openmsi_core.ports import Never, NotYet, Sealer
+from openmsi_core.receiving.arrivals import Arrived, Begun
 from openmsi_core.receiving.beginnings import why_headless
 from openmsi_core.receiving.generations import OVERTAKEN, Generations
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended
@@ -30,14 +31,6 @@ log = logging.getLogger(__name__)
 
 _NAMED = 5
 MAX_COPIED = 16 * 1024  # bytes of a bad record that its dead letter carries; the rest stays in the topic
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A whole file that the run wants."""
-
-    whole: Whole
-    assignments: tuple[Assignment, ...]
 
 
 class Intake:
@@ -79,7 +72,7 @@ class Intake:
                 self.parked.take_out(parked)
         self.waiting = deque(each for each in self.waiting if each[1].alive)
 
-    def take(self, record: Record) -> Arrived | Ended | None:
+    def take(self, record: Record) -> Arrived | Begun | Ended | None:
         """One record from the poll; while ``waiting`` has any, give none but those that were fetched already.
 
         Raises OSError when the spool is broken; when it is full the record waits until `offer` finds room.
@@ -98,7 +91,7 @@ class Intake:
             self.waiting.append((record, assignment))
             return None
 
-    def offer(self) -> Iterator[Arrived | Ended]:
+    def offer(self) -> Iterator[Arrived | Begun | Ended]:
         """Take the waiting records, in their order, as far as the spool has room now."""
         while self.waiting:
             try:
@@ -111,7 +104,7 @@ class Intake:
             if event is not None:
                 yield event
 
-    def reopen(self) -> Iterator[Arrived | Ended]:
+    def reopen(self) -> Iterator[Arrived | Begun | Ended]:
         """Try the parked records again, in their order, as far as the spool has room."""
         for parked in self.parked:
             opened = self._sealer.open_value(parked.record.position.topic, parked.record.value or b"")
@@ -180,12 +173,12 @@ class Intake:
         reason = "given up: so many files are open that no commit could say which, and the finished ones waited for it"
         return self._broken(self.assembler.drop(file_id, What.INCOMPLETE, reason))
 
-    def _take(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
+    def _take(self, record: Record, assignment: Assignment) -> Arrived | Begun | Ended | None:
         event = self._open(record, assignment)
         assignment.watermark.took(record.position.offset)
         return event
 
-    def _open(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
+    def _open(self, record: Record, assignment: Assignment) -> Arrived | Begun | Ended | None:
         offset = record.position.offset
         if record.value is None:
             return self._bad(record, assignment, "a record without a value")
@@ -201,7 +194,7 @@ class Intake:
             self.parked.put(Parked(record, assignment, b"", self.now_ms()))
             return None
 
-    def _opened(self, record: Record, assignment: Assignment, opened: object) -> Arrived | Ended | None:
+    def _opened(self, record: Record, assignment: Assignment, opened: object) -> Arrived | Begun | Ended | None:
         if isinstance(opened, Never):
             return self._bad(record, assignment, opened.reason, What.UNREADABLE)
         try:
@@ -211,7 +204,7 @@ class Intake:
         self.generations.saw(chunk)
         return self._chunk(record, assignment, chunk)
 
-    def _chunk(self, record: Record, assignment: Assignment, chunk: Chunk) -> Arrived | Ended | None:
+    def _chunk(self, record: Record, assignment: Assignment, chunk: Chunk) -> Arrived | Begun | Ended | None:
         offset, is_open = record.position.offset, chunk.file_id in self.assembler
         if not is_open and self.assembler.has_ended(chunk.file_id):
             self.counts.skipped += 1
@@ -239,7 +232,7 @@ class Intake:
             raise TooEarly
         self.counts.skipped += 1
 
-    def _event(self, event: Event) -> Arrived | Ended:
+    def _event(self, event: Event) -> Arrived | Begun | Ended:
         if isinstance(event, Broken):
             return self._broken(event)
         if isinstance(event, Aborted):
@@ -249,11 +242,14 @@ class Intake:
         if isinstance(event, Ignored):
             offsets = self._offsets(event.span)
             return Ended(Outcome(What.NOT_WANTED), offsets, event.span, event.version, event.version.id)
+        assignments = tuple(self._assigned[partition] for partition in event.span.partitions)
+        if isinstance(event, HeadCame):
+            return Begun(event, assignments)
         if self.generations.is_overtaken(event):
             event.content.discard()
             outcome = Outcome(What.SUPERSEDED, reason=OVERTAKEN)
             return Ended(outcome, self._offsets(event.span), event.span, event.version, event.version.id)
-        return Arrived(event, tuple(self._assigned[partition] for partition in event.span.partitions))
+        return Arrived(event, assignments)
 
     def _broken(self, event: Broken) -> Ended:
         outcome = Outcome(event.what, reason=event.reason)
@@ -274,7 +270,7 @@ class Intake:
     def _offsets(self, span: Span) -> tuple[tuple[Assignment, int], ...]:
         return tuple((self._assigned[partition], run[0]) for partition, run in span.runs.items())
 
-    def _finish_parked(self, parked: Parked, result: Arrived | Ended | None) -> None:
+    def _finish_parked(self, parked: Parked, result: Arrived | Begun | Ended | None) -> None:
         """A parked record held the watermark by itself; from now on its version does."""
         offset = parked.record.position.offset
         if isinstance(result, Ended) and any(each == offset for _, each in result.offsets):

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from openmsi_core.errors import WorkLost, text_of
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
 from openmsi_core.ports import Runner
-from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of, text_of
+from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of
 from openmsi_core.receiving.jobs import Job, RunFacts
 from openmsi_core.receiving.results import memory_of
 
@@ -230,7 +231,7 @@ class _WorkerLoop:
         try:
             self._runner.flush()
         except BaseException as error:  # noqa: BLE001 - each file of the group is judged below
-            if len(group) == 1:
+            if len(group) == 1 and not isinstance(error, WorkLost):
                 self._answer(Answer(group[0][0], failure_of(error, group[0][0], self._policy, time.monotonic())))
                 return
             log.warning("storing %d files together failed (%s); each is tried alone", len(group), text_of(error))

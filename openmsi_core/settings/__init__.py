@@ -1,6 +1,6 @@
 """Settings: a file, the environment and flags become frozen values."""
 
-from openmsi_core.settings.loading import load, place, run_settings, sources, watch_settings
+from openmsi_core.settings.loading import load, place, run_settings, sources, try_settings, watch_settings
 from openmsi_core.settings.reading import Keys, find
 from openmsi_core.settings.schema import schema_with
 from openmsi_core.settings.tables import HIDDEN, Origin, RunSettings, Settings, WatchSettings, is_secret
@@ -26,6 +26,7 @@ __all__ = [
     "seconds_of",
     "sources",
     "span_of",
+    "try_settings",
     "variable_of",
     "watch_settings",
 ]

@@ -82,6 +82,11 @@ def run_settings(settings: Settings, name: str, given: Mapping[str, object]) -> 
     return run
 
 
+def try_settings(plugin: str, given: Mapping[str, object]) -> RunSettings:
+    """A run of ``plugin`` without a topic, for files that lie here. Raises SettingsError."""
+    return _validated(RunSettings, {"plugin": plugin}, given, f"try {plugin}")
+
+
 def watch_settings(settings: Settings, name: str, given: Mapping[str, object]) -> WatchSettings:
     """The watch called ``name`` with ``given`` on top, or a watch of the folder ``name``.
 

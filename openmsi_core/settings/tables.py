@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -180,12 +180,23 @@ class RunSettings(_Observed):
     breaker: int = Field(default=20, ge=0)
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     hooks: Names = ()
+    isolate: Literal["thread", "process"] = "thread"
+    plugin_timeout: Seconds = Field(default=300.0, ge=0.1)
+    plugin_memory: Bytes = Field(default=2 * 1024**3, ge=128 * 1024 * 1024)
     options: Mapping[str, Any] = Field(default={}, repr=False)
 
     @property
     def since_ms(self) -> int | None:
         """The moment at which a group without commits begins, epoch milliseconds; None: at an end of the log."""
         return None if self.start in {"beginning", "end"} else moment_of(self.start)
+
+    @model_validator(mode="after")
+    def _limits_need_a_process(self) -> Self:
+        given = {"plugin_timeout", "plugin_memory"} & self.model_fields_set
+        if self.isolate == "thread" and given:
+            names = " and ".join(sorted(map(_dashed, given)))
+            raise ValueError(f'{names}: nothing limits a thread; write isolate = "process" too')
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openmsi_core.wiring.letters import save_letter as save_letter
     from openmsi_core.wiring.letters import show_letter as show_letter
     from openmsi_core.wiring.receiving import RunReport as RunReport
+    from openmsi_core.wiring.receiving import isolation_of as isolation_of
     from openmsi_core.wiring.receiving import run_plugin as run_plugin
     from openmsi_core.wiring.receiving import try_plugin as try_plugin
     from openmsi_core.wiring.replaying import ReplayReport as ReplayReport
@@ -40,6 +41,7 @@ _HOMES = {
     "SendReport": "openmsi_core.wiring.sending",
     "Status": "openmsi_core.wiring.arriving",
     "choose_files": "openmsi_core.wiring.replaying",
+    "isolation_of": "openmsi_core.wiring.receiving",
     "ledgers_of": "openmsi_core.wiring.arriving",
     "letters_in": "openmsi_core.wiring.letters",
     "replay_plugin": "openmsi_core.wiring.replaying",
@@ -64,6 +66,7 @@ __all__ = [
     "SendReport",
     "Status",
     "choose_files",
+    "isolation_of",
     "ledgers_of",
     "letters_in",
     "replay_plugin",

@@ -22,7 +22,6 @@ from openmsi_core.kafka.nogroup import NoGroup
 from openmsi_core.kafka.reading import TopicReader
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import FileVersion, RelativePath
-from openmsi_core.plugins.loader import build
 from openmsi_core.ports import OutcomeStore
 from openmsi_core.receiving.again import InOrder, Retried, Retry, look_for_newer, record_of, removed, whole_of
 from openmsi_core.receiving.attempts import RetryPolicy
@@ -30,9 +29,10 @@ from openmsi_core.receiving.letters import Letter, Letters, place_in, read_lette
 from openmsi_core.receiving.survey import Newest, Survey
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.building import Built
 from openmsi_core.wiring.connecting import reached
 from openmsi_core.wiring.observers import Observers
-from openmsi_core.wiring.receiving import facts_of, limits_of
+from openmsi_core.wiring.receiving import facts_of, isolation_of, limits_of
 from openmsi_core.wiring.signals import signals_set
 
 log = logging.getLogger(__name__)
@@ -107,8 +107,8 @@ def retry_letters(
     ``told`` hears of each letter once it is durable. With ``force`` later versions do not matter. Raises BreakerOpen
     after so many failures in a row as the run allows, PluginError, SettingsError, TopicError, FolderError, BrokerError.
     """
-    runner_of = build(settings.plugin, values)
-    probe = runner_of(None)
+    built = Built(settings.plugin, values, isolation_of(settings))
+    probe = built.probe
     stopping = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
@@ -118,7 +118,7 @@ def retry_letters(
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
         reader = stack.enter_context(TopicReader(kafka, run.topic))
-        runners = [runner_of(spool.folder)]
+        runners = stack.enter_context(built.runners(1, spool.folder))
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, BY_HAND, observers.file))

@@ -21,7 +21,6 @@ from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Claim, FileVersion, PluginFacts
 from openmsi_core.observe.vitals import Identity
-from openmsi_core.plugins.loader import build
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
@@ -30,6 +29,7 @@ from openmsi_core.receiving.stream import Announce, Stream
 from openmsi_core.receiving.trying import tried
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.building import Built, Isolation
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
 from openmsi_core.wiring.measured import aged, measured
 from openmsi_core.wiring.observers import Observers
@@ -60,9 +60,8 @@ def run_plugin(
 
     ``values`` are the plugin's options. Raises PluginError, SettingsError, TopicError, FolderError, BrokerError.
     """
-    runner_of = build(settings.plugin, values)
-    probe = runner_of(None)
-    stopping = Event()
+    built, stopping = Built(settings.plugin, values, isolation_of(settings)), Event()
+    probe = built.probe
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
         watched = stack.enter_context(observed(settings, kafka, _identity(settings, probe.facts)))
@@ -73,11 +72,12 @@ def run_plugin(
             return RunReport(Counts(), 0, stopped[0])
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
-        runners = [runner_of(spool.folder) for _ in range(settings.workers)]
+        runners = stack.enter_context(built.runners(settings.workers, spool.folder))
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
-        counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
+        counts, is_wanted = Counts(), wanted_by(settings, probe.accepts)
+        assembler = Assembler(spool, limits_of(settings), is_wanted, head=probe.facts.head)
         intake = Intake(assembler, Plain(), counts, settings.max_file_size)
         told = _telling(partial(announce, run, counts), partial(observers.checkpoint, counts), watched)
         stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
@@ -87,18 +87,20 @@ def run_plugin(
         return RunReport(counts, still_open, stopped[0])
 
 
-def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -> Iterator[dict[str, object]]:
+def try_plugin(
+    name: str, files: Sequence[Path], values: Mapping[str, object], isolation: Isolation | None = None
+) -> Iterator[dict[str, object]]:
     """Run a plugin on local files through the path that files of a topic take after reassembly.
 
     Yields what became of each file. Raises PluginError, SettingsError, OSError.
     """
-    runner_of = build(name, values)
-    probe = runner_of(None)
+    built = Built(name, values, isolation or Isolation())
+    probe = built.probe
     run = RunFacts("try", "(local files)", probe.facts, output_topic="(shown)")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openmsi-try-")))
         spool = stack.enter_context(Spool(probe.spool_folder() or scratch))
-        runner = runner_of(spool.folder)
+        (runner,) = stack.enter_context(built.runners(1, spool.folder))
         runner.open()
         stack.callback(runner.close)
         for path in files:
@@ -166,6 +168,11 @@ def limits_of(settings: RunSettings) -> Limits:
     """What assembling may cost: half of each limit; the other half is for whole files that wait for their plugin."""
     half = settings.spool_limit // 2
     return Limits(memory=settings.memory_limit // 2, spool=half, file=settings.spool_limit)
+
+
+def isolation_of(settings: RunSettings) -> Isolation:
+    """Where the plugin of a run runs."""
+    return Isolation(settings.isolate, settings.plugin_timeout, settings.plugin_memory)
 
 
 def facts_of(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:

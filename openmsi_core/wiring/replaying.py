@@ -13,7 +13,6 @@ from openmsi_core.crypto.plain import Plain
 from openmsi_core.files.assembly import Assembler, everything
 from openmsi_core.files.spool import Spool
 from openmsi_core.kafka.reading import TopicReader
-from openmsi_core.plugins.loader import build
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.choosing import Where, receipted
 from openmsi_core.receiving.intake import Intake
@@ -22,10 +21,11 @@ from openmsi_core.receiving.replaying import Chosen, ChosenSource, WithoutCommit
 from openmsi_core.receiving.survey import Survey
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.building import Built
 from openmsi_core.wiring.connecting import reached
 from openmsi_core.wiring.letters import groupless_store, nothing
 from openmsi_core.wiring.observers import Observers
-from openmsi_core.wiring.receiving import facts_of, limits_of, stream_of, wanted_by
+from openmsi_core.wiring.receiving import facts_of, isolation_of, limits_of, stream_of, wanted_by
 from openmsi_core.wiring.signals import signals_set
 
 
@@ -82,8 +82,8 @@ class _Replay:
     ) -> None:
         self._settings = settings
         self._kafka = kafka
-        self._runner_of = build(settings.plugin, values)
-        self._probe = self._runner_of(None)
+        self._built = Built(settings.plugin, values, isolation_of(settings))
+        self._probe = self._built.probe
         self._stopping = Event()
         self._state = state
 
@@ -117,11 +117,11 @@ class _Replay:
                 store.write(outgoing, ())
             if not chosen.running:
                 return ReplayReport(chosen)
-            runners = [self._runner_of(spool.folder) for _ in range(settings.workers)]
+            runners = stack.enter_context(self._built.runners(settings.workers, spool.folder))
             observers = Observers(run, settings.hooks)
             stack.enter_context(observers.watching(runners))
             workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
-            assembler = Assembler(spool, limits_of(settings), everything)
+            assembler = Assembler(spool, limits_of(settings), everything, head=run.plugin.head)
             intake = Intake(assembler, Plain(), counts, settings.max_file_size)
 
             def told(ended: Sequence[Ended]) -> None:

@@ -30,6 +30,7 @@ DOORS = {
     "pluggy": "openmsi_core/plugins/hooks.py",
     "click": "openmsi_core/cli/",
     "rich": "openmsi_core/observe/",
+    "psutil": "openmsi_core/plugins/isolation/process.py",
     "pydantic": ("openmsi_core/settings/", "openmsi_core/plugins/options.py", "openmsi_plugins/"),  # SecretStr
     "prometheus_client": "openmsi_core/observe/metrics.py",
     "platformdirs": "openmsi_core/settings/",
