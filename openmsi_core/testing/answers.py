@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from openmsi_core.errors import Reject
 from openmsi_core.files.datafile import DataFile
+from openmsi_core.files.jsonable import dumps
 from openmsi_core.ports import Runner
-from openmsi_core.receiving.envelopes import dumps
 
 
 @dataclass(frozen=True, slots=True)

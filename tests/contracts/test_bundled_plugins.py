@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openmsi_core.cli import main
-from openmsi_core.testing import ExtractorContract, SinkContract
+from openmsi_core.testing import ExtractorContract, ProcessorContract, SinkContract
 from tests.plugin_fakes import GOOD, extractor, install
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,11 @@ class TestDisk(SinkContract):
 
     def options_in(self, folder: Path) -> dict[str, object]:
         return {"folder": folder}
+
+
+class TestCountLines(ProcessorContract):
+    plugin = "count-lines"
+    samples = {"lines.txt": [{"line": "a", "count": 2}, {"line": "b", "count": 1}]}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])

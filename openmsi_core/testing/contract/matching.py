@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 
-from openmsi_core.receiving.envelopes import dumps
+from openmsi_core.files.jsonable import dumps
 
 
 def differences(found: object, expected: object, where: str = "") -> Iterator[str]:
