@@ -137,7 +137,7 @@ class RunSettings(_Table):
     group: str = Field(default="", min_length=1)
     include: Globs = ()
     exclude: Globs = ()
-    workers: int = Field(default=1, ge=1, le=256)
+    workers: int | None = Field(default=None, ge=1, le=256)
     bare: bool = False
     start: Start = Field(default="beginning", alias="from")
     until_caught_up: bool = False

@@ -68,7 +68,7 @@ def run_plugin(
             return RunReport(Counts(), 0, stopped[0])
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
         run = replace(reached_run, workdir=spool.folder)
-        runners = [runner_of(spool.folder) for _ in range(settings.workers)]
+        runners = [runner_of(spool.folder) for _ in range(settings.workers or probe.workers)]
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))

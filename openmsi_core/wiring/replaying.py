@@ -115,7 +115,7 @@ class _Replay:
                 store.write(outgoing, ())
             if not chosen.running:
                 return ReplayReport(chosen)
-            runners = [self._runner_of(spool.folder) for _ in range(settings.workers)]
+            runners = [self._runner_of(spool.folder) for _ in range(settings.workers or self._probe.workers)]
             observers = Observers(run, settings.hooks)
             stack.enter_context(observers.watching(runners))
             workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))
