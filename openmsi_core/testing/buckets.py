@@ -69,7 +69,8 @@ def _kept(program: Program) -> Path:
 class S3Server:
     """versitygw on ``folder``, which holds its objects, its users and its log.
 
-    ``versioned=True``: buckets may keep versions. The root account has every right; `add_user` makes others, who have
+    ``versioned=True``: buckets may keep versions. ``certificate``: a PEM file with key and certificate makes it speak
+    TLS, see `make_certificate`. The root account has every right; `add_user` makes others, who have
     none until a bucket's policy gives them some.
 
     >>> with S3Server(folder) as server:          # doctest: +SKIP
@@ -78,16 +79,17 @@ class S3Server:
 
     ROOT = ("openmsi-root", "openmsi-root-secret")
 
-    def __init__(self, folder: Path, *, versioned: bool = False) -> None:
+    def __init__(self, folder: Path, *, versioned: bool = False, certificate: Path | None = None) -> None:
         self.folder = folder
         self.port = free_port()
         self._versioned = versioned
+        self._certificate = certificate
         self._process: BrokerProcess | None = None
 
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._certificate else ''}://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -118,7 +120,9 @@ class S3Server:
         for name in ("data", "iam", "versions"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         command = [str(built(VERSITYGW)), "--port", f"127.0.0.1:{self.port}", "--iam-dir", str(self.folder / "iam")]
-        command += ["--iam-cache-disable", "--health", "/health", "--keep-alive", "--quiet", "posix"]
+        command += ["--iam-cache-disable", "--health", "/health", "--keep-alive", "--quiet"]
+        command += ["--cert", str(self._certificate), "--key", str(self._certificate)] if self._certificate else []
+        command += ["posix"]
         command += ["--versioning-dir", str(self.folder / "versions")] if self._versioned else []
         command += [str(self.folder / "data")]
         root = {"ROOT_ACCESS_KEY": self.ROOT[0], "ROOT_SECRET_KEY": self.ROOT[1]}
@@ -151,7 +155,8 @@ class S3Server:
 
     def _admin(self, *words: str) -> None:
         access, secret = self.ROOT
-        command = [str(built(VERSITYGW)), "admin", "-a", access, "-s", secret, "--endpoint-url", self.url, *words]
+        command = [str(built(VERSITYGW)), "admin", "-a", access, "-s", secret, "--allow-insecure"]
+        command += ["--endpoint-url", self.url, *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
         if done.returncode != 0:
             raise BrokerUnreachable(f"versitygw admin {words[0]} failed: {(done.stdout + done.stderr)[-400:]}")
@@ -217,6 +222,21 @@ class FaultProxy:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy of the machine
         with opener.open(asked, timeout=10) as answer:
             answer.read()
+
+
+def make_certificate(folder: Path) -> Path:
+    """A self-signed certificate for 127.0.0.1 with its key, in one PEM file. By openssl. Raises BrokerUnreachable."""
+    key, pem = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "30", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*command, "-keyout", str(key), "-out", str(pem)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise BrokerUnreachable(f"openssl made no certificate: {done.stderr[-400:]}")
+    both = folder / "server.pem"
+    both.write_bytes(key.read_bytes() + pem.read_bytes())
+    return both
 
 
 def build_all(programs: Sequence[Program] = (VERSITYGW, TOXIPROXY)) -> None:

@@ -23,7 +23,7 @@ from .trouble import PAUSE, Refused
 ATTEMPTS = 5
 """How often one request is sent before its file waits; the waiting after that is the runtime's."""
 
-CONNECT_SECONDS, READ_SECONDS, COMPLETE_SECONDS = 5.0, 30.0, 120.0
+CONNECT_SECONDS, READ_SECONDS, COMPLETE_SECONDS = 5.0, 30.0, 300.0
 _CONNECTIONS = 64
 
 # What boto3 raises when something must be changed, not waited for.
@@ -50,8 +50,13 @@ class Found:
     etag: str
     checksums: Mapping[str, str]
 
-    def has(self, sha256: str, size: int) -> bool:
-        """True when the object is this content; without a SHA-256 anywhere it is not known, and false."""
+    def has(self, sha256: str, size: int, *, proven: bool) -> bool:
+        """True when the object is this content; without a SHA-256 anywhere it is not known, and false.
+
+        ``proven``: the server must have computed some checksum of it; who stored it compared that.
+        """
+        if proven and not self.checksums:
+            return False
         computed = self.checksums.get("ChecksumSHA256", "")
         digests = {self.claimed, "" if "-" in computed else b64decode(computed).hex()} - {""}
         return self.size == size and digests == {sha256}
@@ -90,6 +95,8 @@ class Bucket:
     def connect(self, region: str | None = None) -> None:
         """Make the clients; asks nobody anything. Raises TargetError."""
         options = self._options
+        if options.ca_bundle is not None and not options.ca_bundle.is_file():
+            raise TargetError(f"there is no file {options.ca_bundle}. Name one with certificates (--ca-bundle).")
         try:
             self._session = boto3.Session(profile_name=options.profile, region_name=region or options.region)
             self._client = self._made(READ_SECONDS)

@@ -61,7 +61,9 @@ def _write(bucket: Bucket, options: S3Options, key: str) -> None:
 
 def _looked_at(bucket: Bucket, options: S3Options, key: str) -> Iterator[str]:
     found = bucket.look(key)
-    if found is None or not found.has(hashlib.sha256(_CONTENT).hexdigest(), len(_CONTENT)):
+    if found is None or not found.has(
+        hashlib.sha256(_CONTENT).hexdigest(), len(_CONTENT), proven=options.checksum == "sha256"
+    ):
         raise TargetError(f"{bucket.where} does not keep the metadata of {key}: equal files would be stored again.")
     yield "it is recognised by its SHA-256"
     if b"".join(bucket.read(key)) != _CONTENT:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import queue
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from .bucket import Bucket
 from .trouble import Complaint
@@ -22,6 +23,8 @@ SLOWEST, PATIENCE = 64 * 1024, 120.0
 """Bytes per second, and seconds: a file that takes longer than both together is given up, and tried again later."""
 
 _STRIPES = 128
+
+Part = TypeVar("Part")
 
 
 class TooSlow(Exception):
@@ -92,6 +95,54 @@ class Body(io.RawIOBase):
         return True
 
 
+class PartThreads:
+    """Threads that send parts.
+
+    They are daemons, which those of an executor are not: a process that was told to stop would wait for a part that
+    is stuck in the network, for minutes.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"openmsi-s3-part-{number}", daemon=True)
+            for number in range(count)
+        ]
+        self._is_started = False
+        self._lock = threading.Lock()
+
+    def submit(self, call: Callable[..., Part], *arguments: object) -> Future[Part]:
+        """Call it in one of the threads, which the first call starts."""
+        with self._lock:
+            for thread in () if self._is_started else self._threads:
+                thread.start()
+            self._is_started = True
+        future: Future[Part] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(call(*arguments))
+            except BaseException as error:  # noqa: BLE001 - whoever asked for the result gets it
+                future.set_exception(error)
+
+        self._waiting.put(work)
+        return future
+
+    def shutdown(self) -> None:
+        """Let the threads end; waits two seconds for those that are busy."""
+        for _ in self._threads:
+            self._waiting.put(None)
+        ends = time.monotonic() + 2.0
+        for thread in self._threads if self._is_started else ():
+            thread.join(max(0.0, ends - time.monotonic()))
+
+    def _work(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            work()
+
+
 def deadline_of(size: int) -> float:
     """Until when a file of ``size`` bytes must be stored, on the monotonic clock."""
     return time.monotonic() + PATIENCE + size / SLOWEST
@@ -102,7 +153,7 @@ class Shared:
     """Made by the first worker, let go of by the last. ``misses`` counts files in a row that were not there yet."""
 
     bucket: Bucket
-    parts: ThreadPoolExecutor
+    parts: PartThreads
     complaint: Complaint
     room: Room = field(default_factory=Room)
     misses: int = 0

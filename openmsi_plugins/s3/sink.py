@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from openmsi_core import DataFile, Reject, RetryLater, Sink, Stored, TargetError
 
@@ -12,7 +11,7 @@ from .bucket import Bucket, Found
 from .checking import checked
 from .keys import LONGEST, fields_of, key_of, prefix_of
 from .options import S3Options
-from .sharing import Shared, joined, left
+from .sharing import PartThreads, Shared, joined, left
 from .trouble import Complaint, Refused, denied, meaning
 from .uploading import Upload
 
@@ -107,7 +106,7 @@ class S3(Sink):
             self._shared.misses += 1
             return False
         self._shared.misses = 0
-        if found.has(file.sha256, file.size):
+        if found.has(file.sha256, file.size, proven=self.options.checksum == "sha256"):
             return True
         if self.options.on_conflict == "refuse":
             raise Reject(f"another object has the key {key}, and on-conflict is refuse")
@@ -157,8 +156,7 @@ class S3(Sink):
         except BaseException:
             bucket.close()
             raise
-        parts = ThreadPoolExecutor(self.options.parallel_parts, thread_name_prefix="openmsi-s3-part")
-        return Shared(bucket, parts, complaint)
+        return Shared(bucket, PartThreads(self.options.parallel_parts), complaint)
 
     def _knock(self, bucket: Bucket, complaint: Complaint) -> None:
         try:

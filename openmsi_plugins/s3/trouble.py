@@ -31,7 +31,7 @@ class Refused(Exception):
     @property
     def is_denied(self) -> bool:
         """The account is known and may not do this."""
-        return self.status == 403 and self.code not in _STOPS
+        return self.status == 403 and _SAME.get(self.code, self.code) not in _STOPS
 
     @property
     def is_wordless(self) -> bool:

@@ -141,7 +141,7 @@ class _InParts:
         try:
             left = self._bucket.unfinished(self._key)
         except Refused as refused:
-            if refused.is_denied:  # the bucket's own rule must remove them
+            if refused.is_denied or refused.status in {400, 405, 501}:  # the bucket's own rule must remove them
                 return
             raise
         for key, upload in left:

@@ -16,7 +16,7 @@ from openmsi_core.plugins.options import flags_of
 from tests.plugin_fakes import GOOD, extractor, install
 
 ROOT = Path(__file__).parents[2]
-BUNDLED = ["disk", "file-info"]
+BUNDLED = ["disk", "file-info", "s3"]
 SOURCES = [*(ROOT / "openmsi_plugins").rglob("*.py"), *(ROOT / "plugin_template/src").rglob("*.py")]
 
 
