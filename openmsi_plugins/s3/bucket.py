@@ -66,6 +66,14 @@ class Found:
         return self.etag if name == "ETag" else self.checksums.get(name, "")
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An upload in parts. ``is_repeated``: the request was sent more than once, and each may have begun one."""
+
+    id: str
+    is_repeated: bool
+
+
 class Bucket:
     """Speaks to one bucket, from any number of threads. `connect` before anything else, `close` at the end.
 
@@ -179,11 +187,11 @@ class Bucket:
         """Store an object by one request."""
         return self._ask("put_object", doing=f"storing {key}", Key=key, Body=body, **more)
 
-    def begin(self, key: str, more: Mapping[str, object]) -> str:
-        """Begin an upload in parts; its id."""
-        return str(
-            self._ask("create_multipart_upload", doing=f"beginning {key}", Key=key, **more).get("UploadId") or ""
-        )
+    def begin(self, key: str, more: Mapping[str, object]) -> Begun:
+        """Begin an upload in parts."""
+        answer = self._ask("create_multipart_upload", doing=f"beginning {key}", Key=key, **more)
+        repeated = int(answer.get("ResponseMetadata", {}).get("RetryAttempts", 0)) > 0
+        return Begun(str(answer.get("UploadId") or ""), repeated)
 
     def part(self, key: str, upload: str, number: int, body: BinaryIO, more: Mapping[str, object]) -> Mapping[str, Any]:
         """Store one part."""

@@ -83,7 +83,7 @@ def _looked_at(bucket: Bucket, options: S3Options, key: str) -> Iterator[str]:
 
 
 def _parts(bucket: Bucket, options: S3Options, key: str) -> Iterator[str]:
-    upload = bucket.begin(key, with_every_object(options, key, {}))
+    upload = bucket.begin(key, with_every_object(options, key, {})).id
     try:
         left = [each for each in bucket.unfinished(key) if each[1] == upload]
     except Refused as refused:

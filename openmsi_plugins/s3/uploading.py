@@ -15,7 +15,7 @@ from typing import Any
 
 from openmsi_core import DataFile, RetryLater, TargetError
 
-from .bucket import Found, in_base64
+from .bucket import Begun, Found, in_base64
 from .options import MIB, S3Options, metadata_of, with_every_object
 from .sharing import Body, Shared, deadline_of
 from .trouble import DAMAGED, PAUSE, Refused
@@ -66,7 +66,7 @@ class Upload:
         said = str(answer.get(name) or "").strip('"')
         if not said:
             found = self.shared.bucket.look(self.key)
-            if found is None:
+            if found is None or (found.claimed, found.size) != (self.file.sha256, self.file.size):
                 raise RetryLater(PAUSE, f"{self.key} was accepted, and is not there")
             said = found.proof(name)
         if name != "ETag" and (not said or "-" in said):  # with a dash it is one of checksums of parts
@@ -124,11 +124,12 @@ class _InParts:
 
     def run(self) -> None:
         """Store it; whatever goes wrong, no unfinished upload stays behind, unless this process is killed."""
-        self._give_up_earlier()
-        self._id = self._begun()
-        if not self._id:
-            raise RetryLater(PAUSE, f"the server began an upload of {self._key} without saying its id")
+        self._give_up_others()
+        begun = self._begun()
+        self._id = begun.id
         try:
+            if begun.is_repeated:  # the answer that was lost may have begun one too, and nobody knows its id
+                self._give_up_others()
             self._send_all()
             self._complete()
         except BaseException:
@@ -136,8 +137,8 @@ class _InParts:
                 self._bucket.abort(self._key, self._id)
             raise
 
-    def _give_up_earlier(self) -> None:
-        """Uploads of this key that a killed process left behind; nobody else of this process is at this key."""
+    def _give_up_others(self) -> None:
+        """Other uploads of this key, which a killed process left behind; nobody else of this process is at this key."""
         try:
             left = self._bucket.unfinished(self._key)
         except Refused as refused:
@@ -145,12 +146,15 @@ class _InParts:
                 return
             raise
         for key, upload in left:
-            if key == self._key:
+            if key == self._key and upload != self._id:
                 self._bucket.abort(key, upload)
 
-    def _begun(self) -> str:
+    def _begun(self) -> Begun:
         kind: dict[str, object] = {} if self._is_md5 else {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
-        return self._bucket.begin(self._key, self._upload.about | kind)
+        begun = self._bucket.begin(self._key, self._upload.about | kind)
+        if not begun.id:
+            raise RetryLater(PAUSE, f"the server began an upload of {self._key} without saying its id")
+        return begun
 
     def _send_all(self) -> None:
         waiting: deque[Future[dict[str, object]]] = deque()

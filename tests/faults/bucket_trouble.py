@@ -37,8 +37,8 @@ class Troublemaker:
         self._chance = random.Random(chance.random())
         first = KINDS[trial.seed % len(KINDS)]  # over a campaign each kind comes first as often as any other
         kinds = [first, *chance.choices(KINDS, k=chance.randrange(4))]
-        starts = sorted(chance.randrange(1, 25) for _ in kinds)
-        self._plan = [(at, kind, chance.randrange(1, 6)) for at, kind in zip(starts, kinds, strict=True)]
+        starts = [chance.randrange(1, 8), *(chance.randrange(1, 25) for _ in kinds[1:])]
+        self._plan = sorted((at, kind, chance.randrange(1, 6)) for at, kind in zip(starts, kinds, strict=True))
         self._lock = threading.Lock()
         self._requests = 0
         self._left: dict[str, int] = {}
@@ -67,8 +67,8 @@ class Troublemaker:
             return _answer(request, 403, "AccessDenied")
         if kind == "damaged" and request.body:
             body = request.body if isinstance(request.body, bytes) else request.body.read()
-            at = self._chance.randrange(len(body))
-            request.body = body[:at] + bytes([body[at] ^ 0x20]) + body[at + 1 :]
+            at = self._chance.randrange(max(len(body), 1))
+            request.body = body[:at] + bytes([body[at] ^ 0x20]) + body[at + 1 :] if body else body
         return None
 
     def before_parse(self, response_dict: Any, event_name: str = "", **_: object) -> None:

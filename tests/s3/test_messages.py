@@ -221,3 +221,11 @@ def test_what_openmsi_check_says_when_all_is_well(s3_server, client, bucket, cap
     for text in ("wrote xrd/.openmsi-check-", "recognised", "same bytes", "not overwritten", "in parts", "deleted it"):
         assert text in said
     assert "Contents" not in client.list_objects_v2(Bucket=bucket)
+
+
+def test_requests_go_through_the_proxy_that_is_named(bucket, capsys) -> None:
+    with answering("ExpiredToken", 400) as url:
+        flags = ["--bucket", bucket, "--endpoint-url", "http://nowhere.invalid:9000", "--proxy", url]
+        code, said = checked(capsys, *flags)
+    assert code == 2
+    assert "the session token has expired, says http://nowhere.invalid:9000" in said[-1]

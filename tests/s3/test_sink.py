@@ -150,7 +150,7 @@ def test_names_of_any_letters(store, client, bucket, path, key) -> None:
 @pytest.mark.parametrize(
     ("path", "key", "why"),
     [
-        ("n" * 250, "{topic}/longer-{path}", "its name is too long for this server"),
+        ("n" * 250, "{topic}/longer-{path}", r"its name is too long|has a folder of that name"),
         ("/".join(["n" * 200] * 6), "{topic}/{path}", r"its key has 1,209 bytes, and S3 takes 1,024"),
     ],
 )
