@@ -7,7 +7,8 @@
     │   ├── SettingsError        a configuration file, variable or flag is wrong
     │   ├── PluginError          a plugin is missing, broken, ambiguous or does not fit
     │   ├── TopicError           a topic is missing, or its settings cannot carry our records
-    │   └── FolderError          a folder cannot be read, written or shared
+    │   ├── FolderError          a folder cannot be read, written or shared
+    │   └── TargetError          raised by a plugin: nothing can be done until a person acts -> the run ends
     ├── BrokerError              the broker cannot be used now                               exit 3
     │   ├── BrokerUnreachable    nobody answers: services wait, commands with an end give up
     │   ├── BrokerRefused        wrong password, wrong certificate, wrong protocol
@@ -70,6 +71,13 @@ class TopicError(UsageError):
 
 class FolderError(UsageError):
     """A folder cannot be read, written or shared."""
+
+
+class TargetError(UsageError):
+    """Raise this in a plugin when no file can be dealt with until a person changes something: the run ends.
+
+    Nothing of the file at hand is recorded, so that it comes again. Say what happened, where, and what to do.
+    """
 
 
 class BrokerError(OpenmsiError):

@@ -16,6 +16,7 @@ from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_UNEXPECTE
 
 COMMANDS = {
     "broker": "openmsi_core.cli.broker:broker",
+    "check": "openmsi_core.cli.check:check",
     "config": "openmsi_core.cli.config:config",
     "demo": "openmsi_core.cli.demo:demo",
     "dlq": "openmsi_core.cli.dlq:dlq",
@@ -34,6 +35,7 @@ COMMANDS = {
 }
 _SUMMARIES = {
     "broker": "Start an embedded broker for trying out.",
+    "check": "Try whether a plugin finds what it needs.",
     "config": "Check and show the configuration, and describe it for editors.",
     "demo": "The whole journey on this machine: broker, files, plugins, results.",
     "dlq": "Dead letters: list, show, save, and hand to their plugin again.",

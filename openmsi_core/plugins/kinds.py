@@ -42,6 +42,8 @@ class Plugin(ABC):  # noqa: B024 - each kind adds its one abstract method
     """What handing it the same file twice does, as ``"idempotent"``."""
     stability: ClassVar[str] = ""
     """``"stable"``, ``"experimental"``, or what you want people to know."""
+    workers: ClassVar[int] = 1
+    """How many instances work at once where the run does not say; more for one that mostly waits for a server."""
     cite: ClassVar[str] = ""
     """What users of the results should cite."""
 
@@ -62,6 +64,14 @@ class Plugin(ABC):  # noqa: B024 - each kind adds its one abstract method
 
     def close(self) -> None:  # noqa: B027 - the same
         """Called once in each worker after the last file."""
+
+    def check(self, topic: str) -> Iterator[str]:  # noqa: ARG002 - for those who need it
+        """Try what the plugin needs, as `openmsi check` asks: a sentence for each thing that is well.
+
+        Called between `open` and `close`; ``topic`` is where files would come from. Raise `TargetError` for what is
+        not well.
+        """
+        return iter(())
 
 
 class Extractor(Plugin):

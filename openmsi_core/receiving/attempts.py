@@ -8,6 +8,7 @@ from openmsi_core.errors import (
     PluginFailed,
     Reject,
     RetryLater,
+    TargetError,
     TooManyResults,
     name_of,
     text_of,
@@ -42,12 +43,16 @@ class Again:
 def attempt(runner: Runner, job: Job, run: RunFacts, policy: RetryPolicy, now: float) -> Outcome | Again:
     """Hand ``job`` to the plugin once; ``now`` is any monotonic clock in seconds.
 
-    Catches everything that a plugin can raise, SystemExit too: a plugin may fail, the run may not.
+    Catches everything that a plugin can raise, SystemExit too: a plugin may fail, the run may not. Raises TargetError,
+    by which a plugin ends the run on purpose.
     """
     job.tries += 1
     try:
         handled = runner.handle(job.file)
         results = results_of(job.file.version, job.span, handled.results, run)
+    except TargetError:  # it concerns every file, so the run ends
+        job.file.take_back()
+        raise
     except BaseException as error:  # noqa: BLE001 - judged by failure_of; nothing is swallowed
         job.file.take_back()
         return failure_of(error, job, policy, now)

@@ -167,7 +167,7 @@ class RunSettings(_Observed):
     group: str = Field(default="", min_length=1)
     include: Globs = ()
     exclude: Globs = ()
-    workers: int = Field(default=1, ge=1, le=256)
+    workers: int | None = Field(default=None, ge=1, le=256)
     bare: bool = False
     start: Start = Field(default="beginning", alias="from")
     until_caught_up: bool = False

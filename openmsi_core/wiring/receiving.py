@@ -72,7 +72,7 @@ def run_plugin(
             return RunReport(Counts(), 0, stopped[0])
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
-        runners = stack.enter_context(built.runners(settings.workers, spool.folder))
+        runners = stack.enter_context(built.runners(settings.workers or probe.workers, spool.folder))
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))

@@ -117,7 +117,7 @@ class _Replay:
                 store.write(outgoing, ())
             if not chosen.running:
                 return ReplayReport(chosen)
-            runners = stack.enter_context(self._built.runners(settings.workers, spool.folder))
+            runners = stack.enter_context(self._built.runners(settings.workers or self._probe.workers, spool.folder))
             observers = Observers(run, settings.hooks)
             stack.enter_context(observers.watching(runners))
             workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file))

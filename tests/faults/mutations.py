@@ -42,6 +42,7 @@ from openmsi_core.wiring import receiving
 from openmsi_plugins.disk import sink
 from openmsi_plugins.disk.staging import Durability, Staging
 from openmsi_plugins.disk.tree import Place
+from tests.faults.bucket_mutations import BUCKET_MUTATIONS
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -504,6 +505,7 @@ MUTATIONS: dict[str, Mutation] = {
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
     "keys-are-waited-for-for-ever": keys_are_waited_for_for_ever,
     "cuts-are-not-told": cuts_are_not_told,
+    **BUCKET_MUTATIONS,
 }
 
 

@@ -9,7 +9,7 @@ from tests.faults.plan import plan
 from tests.faults.table import table
 from tests.faults.trial import Trial, Violation
 
-ROWS = {*(f"F{number}" for number in (1, 2, 3, 5, 6, 7, 8, 9, *range(11, 24)))}
+ROWS = {*(f"F{number}" for number in (1, 2, 3, *range(5, 24)))}
 
 
 def test_every_row_of_both_sides_has_a_module() -> None:

