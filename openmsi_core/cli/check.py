@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from openmsi_core.cli.common import settings_choices, verbosity
-from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
+from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.cli.run import must_be_known
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def check(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, top
         must_be_known(name, settings)
     given = {"topic": topic or _topic_of(name, settings)}
     chosen = run_settings(settings, name, given)
-    refuse_plain_secrets(settings, name, chosen.plugin)
-    values = dict(chosen.options) | plugin_flags("check", chosen.plugin, ctx.args)
+    values = given_options(settings, name, chosen, plugin_flags("check", chosen.plugin, ctx.args))
     for told in check_plugin(chosen.plugin, values, chosen.topic):
         if not quiet:
             click.echo(f"ok: {shown(told)}")

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from openmsi_core.errors import BadVersion, SpoolFull
-from openmsi_core.files.content import Content
+from openmsi_core.files.events import Aborted, Broken, Event, HeadCame, Ignored, Whole
 from openmsi_core.files.opened import OpenVersion, Span
 from openmsi_core.files.spool import Spool
 from openmsi_core.model import Chunk, FileVersion, Record, What
@@ -49,53 +49,6 @@ class Limits:
     open_versions: int = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A version that is all there; its digest matches."""
-
-    version: FileVersion
-    content: Content
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A version that can never be whole, or was dropped."""
-
-    file_id: bytes
-    version: FileVersion | None
-    span: Span
-    what: What
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aborted:
-    """A version that its sender gave up."""
-
-    file_id: bytes
-    version: FileVersion | None
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """A version that nobody wanted, all of whose records came; its bytes were not kept, nor its digest checked."""
-
-    version: FileVersion
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class HeadCame:
-    """The first bytes of a version whose other records are still to come: told once, and nothing of it is verified."""
-
-    version: FileVersion
-    data: bytes
-    span: Span
-
-
-Event = Whole | Broken | Aborted | Ignored | HeadCame
 Wanted = Callable[[FileVersion], bool]
 
 

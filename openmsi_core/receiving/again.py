@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from threading import Event
 
 from openmsi_core.errors import NotWhole
-from openmsi_core.files.assembly import Assembler, Broken, Whole
+from openmsi_core.files.assembly import Assembler
+from openmsi_core.files.events import Broken, Whole
 from openmsi_core.model import Commit, Outcome, Outgoing, Record, What
 from openmsi_core.ports import OutcomeStore, RecordReader, Sealer
 from openmsi_core.receiving.attempts import Again

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from openmsi_core.files.assembly import HeadCame, Whole
+from openmsi_core.files.events import HeadCame, Whole
 from openmsi_core.receiving.jobs import Assignment
 
 

@@ -6,7 +6,7 @@ import random
 from collections import OrderedDict
 
 from openmsi_core.errors import TopicError
-from openmsi_core.files.assembly import Whole
+from openmsi_core.files.events import Whole
 from openmsi_core.model import Chunk
 
 _REMEMBERED = 100_000

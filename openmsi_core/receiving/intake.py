@@ -15,8 +15,9 @@ from dataclasses import replace
 from itertools import islice
 
 from openmsi_core.errors import BadRecord, SpoolFull
-from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, HeadCame, Ignored
+from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.decoding import decode
+from openmsi_core.files.events import Aborted, Broken, Event, HeadCame, Ignored
 from openmsi_core.files.opened import Span
 from openmsi_core.model import Chunk, Outcome, Record, What
 from openmsi_core.ports import Never, NotYet, Sealer

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from openmsi_core.files.assembly import Whole
 from openmsi_core.files.content import InMemory
 from openmsi_core.files.datafile import DataFile
+from openmsi_core.files.events import Whole
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outcome, PluginFacts, Record
 from openmsi_core.receiving.watermark import Watermark

@@ -9,8 +9,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from openmsi_core.files.assembly import Whole
 from openmsi_core.files.content import OnDisk
+from openmsi_core.files.events import Whole
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outcome, Position, RelativePath
 from openmsi_core.ports import Runner

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from openmsi_core.files.assembly import Assembler, Whole
+from openmsi_core.files.assembly import Assembler
+from openmsi_core.files.events import Whole
 from openmsi_core.files.spool import Spool
 from openmsi_core.files.wire import decode
 from openmsi_core.kafka.embedded import embedded

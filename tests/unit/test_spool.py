@@ -16,8 +16,9 @@ import pytest
 from openmsi_core.errors import RetryLater, SpoolFull
 from openmsi_core.files import spool as spool_module
 from openmsi_core.files import wire
-from openmsi_core.files.assembly import Assembler, Limits, Whole
+from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.chunking import chunks
+from openmsi_core.files.events import Whole
 from openmsi_core.files.spool import Spool, SpoolFile
 from openmsi_core.model import Chunk, FileVersion, Position, Record, RelativePath
 from openmsi_core.ports import NotYet, Opened
