@@ -11,7 +11,7 @@ from pathlib import Path
 
 from openmsi_core.errors import FolderError
 from openmsi_core.sending.ledger import Ledger
-from openmsi_core.sending.receiptbook import fact_in
+from openmsi_core.sending.receipttables import fact_in
 
 ABOUT = "watch"
 SEEN = "watch-seen-ns"
@@ -67,7 +67,10 @@ def known_ledgers(state: Path) -> list[About]:
 
 
 class Presence:
-    """Says in the ledger that its watch is there: at every call, but at most every twenty seconds."""
+    """Says in the ledger that its watch is there: at every call, but at most every twenty seconds.
+
+    A ledger that cannot be written now is none of its business: whoever has something to write there says so.
+    """
 
     def __init__(self, ledger: Ledger, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._ledger = ledger
@@ -79,11 +82,17 @@ class Presence:
         now_ns = self._steady_ns()
         if now_ns >= self._due_ns:
             self._due_ns = now_ns + _EVERY_NS
-            self._ledger.set_fact(SEEN, str(time.time_ns()))
+            self._say(str(time.time_ns()))
 
     def end(self) -> None:
         """Gone."""
-        self._ledger.set_fact(SEEN, "")
+        self._say("")
+
+    def _say(self, text: str) -> None:
+        try:
+            self._ledger.set_fact(SEEN, text)
+        except FolderError as error:
+            _log.info("`openmsi status` will not know whether this watch is there: %s", error)
 
 
 def is_watched(seen: str, now_ns: int) -> bool:

@@ -23,42 +23,22 @@ from typing import Self
 from openmsi_core.errors import FolderError
 from openmsi_core.model import What
 from openmsi_core.sending.receipts import SILENT, Receipt
+from openmsi_core.sending.receipttables import copy_of, may_write, opened, prepare
 
 TRIES = 3
-_SCHEMA = "1"
 _UNKNOWN_NS = 600 * 1_000_000_000
 _INCOMPLETE_NS = 30 * 24 * 3600 * 1_000_000_000
 _STALE_MS = 24 * 3600 * 1000
-_BUSY_SECONDS = 3.0
+_PRUNED = 5000
 
-_TABLES = (
-    """
-CREATE {temp} TABLE IF NOT EXISTS receipts (
-    id BLOB NOT NULL,          -- 16 bytes: the file version
-    run TEXT NOT NULL,
-    path BLOB NOT NULL,        -- its path in the topic, as a record key
-    outcome TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    sha256 BLOB NOT NULL,      -- of what the run had; empty when it never had it whole
-    location TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    plugin TEXT NOT NULL,      -- its name and version
-    at TEXT NOT NULL,          -- ISO 8601, by the run's clock
-    offset INTEGER NOT NULL,   -- of the receipt in its partition
-    taken_ns INTEGER NOT NULL, -- epoch nanoseconds: when it was written here
-    PRIMARY KEY (id, run)
-) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS {schema}.receipts_incomplete ON receipts (path, run) WHERE outcome = 'incomplete'",
-    "CREATE {temp} TABLE IF NOT EXISTS receipt_places (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL)",
-)
 _TAKE = """
 INSERT OR REPLACE INTO receipts
 SELECT :id, :run, :path, :outcome, :size, :sha256, :location, :reason, :plugin, :at, :offset, :now
 WHERE :fresh OR :outcome = 'incomplete' OR EXISTS (SELECT 1 FROM files WHERE id = :id)
 """
 _MENDED = "DELETE FROM receipts WHERE outcome = 'incomplete' AND path = :path AND run = :run AND offset < :offset"
-_PRUNE = """
-DELETE FROM receipts WHERE taken_ns < CASE outcome WHEN 'incomplete' THEN :incomplete ELSE :unknown END
+_USELESS = """
+SELECT id, run FROM receipts WHERE taken_ns < CASE outcome WHEN 'incomplete' THEN :incomplete ELSE :unknown END
 AND NOT EXISTS (SELECT 1 FROM files WHERE files.id = receipts.id)
 """
 _INCOMPLETE = """
@@ -67,10 +47,6 @@ SELECT f.path, f.id, r.run, r.reason,
 FROM receipts r JOIN files f ON f.id = r.id
 WHERE r.outcome = 'incomplete' AND f.state IN ('sent', 'delivered')
 """
-
-
-class NoLedger(FolderError):
-    """There is no ledger where one was looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +73,13 @@ class ReceiptBook:
 
     def __enter__(self) -> Self:
         with self.told():
-            db = _opened(self.file)
+            db = opened(self.file)
             try:
-                self.is_copy = not _may_write(db)
+                self.is_copy = not may_write(db)
                 if self.is_copy:
-                    _copy(db)
+                    copy_of(db)
                 else:
-                    _prepare(db)
+                    prepare(db)
             except BaseException:
                 db.close()
                 raise
@@ -153,11 +129,14 @@ class ReceiptBook:
             self._set_fact("receipts-read-ns", str(now_ns))
 
     def prune(self) -> None:
-        """Forget receipts that are no longer of use."""
+        """Forget receipts that are no longer of use; the sender's writes are held up by a few thousand at a time."""
         now_ns = time.time_ns()
         ages = {"unknown": now_ns - _UNKNOWN_NS, "incomplete": now_ns - _INCOMPLETE_NS}
-        with self.told(), self._change():
-            self.db.execute(_PRUNE, ages)
+        with self.told():
+            useless = self.db.execute(_USELESS, ages).fetchall()
+        for first in range(0, len(useless), _PRUNED):
+            with self.told(), self._change():
+                self.db.executemany("DELETE FROM receipts WHERE id = ? AND run = ?", useless[first : first + _PRUNED])
 
     def incomplete(self) -> list[Lost]:
         """The versions that count as sent, and that a run never had whole."""
@@ -195,89 +174,6 @@ class ReceiptBook:
                 f"the receipts in the ledger {self.file} cannot be used: {error}; make room there or make it "
                 "writable. A ledger that is damaged is begun anew by the next `openmsi watch`"
             ) from error
-
-
-def fact_in(file: Path, name: str) -> str:
-    """A fact of the ledger at ``file``, "" when it was never set. Raises FolderError."""
-    try:
-        with contextlib.closing(_opened(file)) as db:
-            found = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    except sqlite3.DatabaseError as error:
-        raise FolderError(f"the ledger {file} cannot be read: {error}") from error
-    return str(found[0]) if found else ""
-
-
-def _opened(file: Path) -> sqlite3.Connection:
-    """A connection to a ledger that is there. Raises NoLedger, sqlite3.DatabaseError."""
-    if not file.is_file():
-        raise NoLedger(f"there is no ledger {file}; it is made by `openmsi watch`")
-    where = f"{file.absolute().as_uri()}?mode=rw"
-    db = sqlite3.connect(where, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
-    try:
-        tables = _tables(db)
-    except sqlite3.OperationalError:
-        # whoever may not write to the folder cannot make the files that SQLite shares between processes; without
-        # them nobody writes just now, and the file is whole
-        db.close()
-        if Path(f"{file}-wal").exists():
-            raise
-        db = sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
-        tables = _tables(db)
-    except BaseException:
-        db.close()
-        raise
-    if not {"files", "facts"} <= tables:
-        db.close()
-        raise NoLedger(f"{file} is no ledger (yet); it is made by `openmsi watch`")
-    return db
-
-
-def _tables(db: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-
-
-def _may_write(db: sqlite3.Connection) -> bool:
-    """False when the file is not ours to write, or somebody does not let go of it."""
-    try:
-        db.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError:
-        return False
-    try:
-        db.execute("INSERT OR REPLACE INTO facts VALUES ('receipts-schema', '')")  # a lock alone may be had
-    except sqlite3.OperationalError:
-        return False
-    finally:
-        db.execute("ROLLBACK")
-    return True
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    """Our tables, empty when those of another openmsi were there."""
-    db.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes is read again from the topic
-    with db:
-        db.execute("BEGIN IMMEDIATE")
-        found = db.execute("SELECT value FROM facts WHERE name = 'receipts-schema'").fetchone()
-        if found != (_SCHEMA,):
-            db.execute("DROP TABLE IF EXISTS receipts")
-            db.execute("DROP TABLE IF EXISTS receipt_places")
-            db.execute("INSERT OR REPLACE INTO facts VALUES ('receipts-schema', ?)", (_SCHEMA,))
-        for statement in _TABLES:
-            db.execute(statement.format(temp="", schema="main"))
-        # covering, so that the whole is counted without a look at the rows: half a second less for 100,000 files
-        db.execute("CREATE INDEX IF NOT EXISTS files_by_id ON files (id, state, sha256, size, since_ns)")
-
-
-def _copy(db: sqlite3.Connection) -> None:
-    """Temporary tables in memory that hide the real ones."""
-    db.execute("PRAGMA temp_store = MEMORY")
-    found = db.execute("SELECT value FROM facts WHERE name = 'receipts-schema'").fetchone()
-    for statement in _TABLES:
-        db.execute(statement.format(temp="TEMP", schema="temp"))
-    db.execute("CREATE TEMP TABLE facts AS SELECT * FROM main.facts")
-    db.execute("CREATE UNIQUE INDEX temp.facts_name ON facts (name)")
-    if found == (_SCHEMA,) and {"receipts", "receipt_places"} <= _tables(db):
-        db.execute("INSERT INTO temp.receipts SELECT * FROM main.receipts")
-        db.execute("INSERT INTO temp.receipt_places SELECT * FROM main.receipt_places")
 
 
 def _row(receipt: Receipt, at_ms: int, now_ns: int) -> dict[str, object]:

@@ -19,6 +19,7 @@ from openmsi_core.sending.again import Again
 from openmsi_core.sending.following import Beyond, Following
 from openmsi_core.sending.ledger import Ledger
 from openmsi_core.sending.ledgers import ABOUT, About, Presence
+from openmsi_core.sending.receiptbook import ReceiptBook
 from openmsi_core.settings import WatchSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS
 
@@ -73,6 +74,8 @@ class Beside:
         given = self._settings
         about = About(self._ledger.file, self._ledger.root, given.topic, given.include, given.exclude, given.runs)
         self._ledger.set_fact(ABOUT, about.as_text())
+        with ReceiptBook(self._ledger.file):  # an index over millions of rows is made before anything is sent
+            pass
         self._presence()
         try:
             yield

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from openmsi_core.errors import BrokerUnreachable, TopicError
+from openmsi_core.errors import BrokerUnreachable, FolderError, TopicError
 from openmsi_core.sending.again import Again
 from openmsi_core.sending.entries import State
 from openmsi_core.sending.following import Beyond, Following, read_on
 from openmsi_core.sending.goals import Forever
 from openmsi_core.sending.ledger import Ledger
 from openmsi_core.sending.ledgers import ABOUT, SEEN, About, Presence, about_in, is_watched, known_ledgers
-from openmsi_core.sending.receiptbook import Lost, ReceiptBook, fact_in
+from openmsi_core.sending.receiptbook import Lost, ReceiptBook
+from openmsi_core.sending.receipttables import fact_in
 from openmsi_core.sending.watching import Rules, Watch
 from tests.fakes import Log, LogReader
 from tests.receipts_fakes import entry, id_of, ledger_at, told
@@ -237,3 +238,16 @@ def test_a_ledger_says_what_it_is_about_and_whether_its_watch_is_there(tmp_path:
     (state / "ledgers" / "broken.sqlite").write_bytes(b"garbage" * 1000)
     (state / "ledgers" / "older.sqlite").write_bytes(ledger_at(tmp_path / "other", entry(b"a", 1)).read_bytes())
     assert known_ledgers(state) == [about]
+
+
+def test_a_watch_that_cannot_say_that_it_is_there_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    class Full(Ledger):
+        def set_fact(self, name: str, value: str) -> None:
+            raise FolderError("no space left")
+
+    presence = Presence(Full(tmp_path / "l.sqlite", root=tmp_path, topic="t"))
+    presence()
+    presence.end()
+    assert caplog.text.count("no space left") == 2

@@ -16,11 +16,12 @@ from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outcome, PluginFacts, Position, Record, RelativePath, What
 from openmsi_core.receiving.envelopes import notices_of
 from openmsi_core.receiving.jobs import Ended, RunFacts
-from openmsi_core.sending import receiptbook
+from openmsi_core.sending import receiptbook, receipttables
 from openmsi_core.sending.entries import State
 from openmsi_core.sending.ledger import Ledger
-from openmsi_core.sending.receiptbook import Lost, NoLedger, ReceiptBook, fact_in
+from openmsi_core.sending.receiptbook import Lost, ReceiptBook
 from openmsi_core.sending.receipts import receipt_in
+from openmsi_core.sending.receipttables import NoLedger, fact_in
 from tests.receipts_fakes import DIGEST, entry, id_of, ledger_at, receipt, told
 
 NOW_MS = time.time_ns() // 1_000_000
@@ -190,7 +191,7 @@ def test_who_may_not_write_to_the_ledger_reads_receipts_into_a_copy(
     with ReceiptBook(file) as book:
         book.places("topic")
         book.take([(receipt(b"a", 1), NOW_MS)], {0: 1})
-    monkeypatch.setattr(receiptbook, "_BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(receipttables, "BUSY_SECONDS", 0.0)
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")  # whoever holds this keeps us from writing, as missing rights do
         with ReceiptBook(file) as book:
@@ -208,7 +209,7 @@ def test_who_may_not_write_to_the_ledger_reads_receipts_into_a_copy(
 
 def test_a_book_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = ledger_at(tmp_path, entry(b"a", 1))
-    monkeypatch.setattr(receiptbook, "_BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(receipttables, "BUSY_SECONDS", 0.0)
     with ReceiptBook(file) as book, contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(FolderError, match="locked"):
