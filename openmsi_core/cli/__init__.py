@@ -17,6 +17,7 @@ from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_NO_READER, EXIT_UNEXPECTE
 COMMANDS = {
     "broker": "openmsi_core.cli.broker:broker",
     "config": "openmsi_core.cli.config:config",
+    "crypto": "openmsi_core.cli.crypto:crypto",
     "demo": "openmsi_core.cli.demo:demo",
     "dlq": "openmsi_core.cli.dlq:dlq",
     "plugins": "openmsi_core.cli.plugins:plugins",
@@ -30,6 +31,7 @@ COMMANDS = {
 _SUMMARIES = {
     "broker": "Start an embedded broker for trying out.",
     "config": "Check and show the configuration.",
+    "crypto": "Encryption: a root of trust, nodes, a controller.",
     "demo": "The whole journey on this machine: broker, files, plugins, results.",
     "dlq": "Dead letters: list, show, save, and hand to their plugin again.",
     "plugins": "List the installed plugins.",

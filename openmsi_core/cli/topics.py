@@ -30,6 +30,7 @@ def topics() -> None:
     "--chunk-size", default="512KiB", show_default=True, metavar="SIZE", help="The largest that will be sent."
 )
 @click.option("--plain", is_flag=True, help="Only this topic, for results: no dead letters, no receipts.")
+@click.option("--encrypted", is_flag=True, help="Also the topics through which keys are exchanged.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
 @kafka_choices
 def create(
@@ -39,6 +40,7 @@ def create(
     replication: int | None,
     chunk_size: str,
     plain: bool,
+    encrypted: bool,
     as_json: bool,
     kafka: dict[str, str],
 ) -> None:
@@ -49,6 +51,7 @@ def create(
     """
     from openmsi_core.cli.upload import chunk_of
     from openmsi_core.kafka.admin import connected, create_family
+    from openmsi_core.kafka.keytopics import create_key_topics
 
     chunk = chunk_of(chunk_size)
     admin = connected(kafka)
@@ -56,6 +59,8 @@ def create(
         made = {topic: admin.create(topic, partitions, replication or -1, {})}
     else:
         made = dict(create_family(admin, topic, partitions, replication or -1, chunk=chunk))
+    if encrypted:
+        made |= create_key_topics(admin, topic.partition(".")[0], replication or -1)
     for name, is_new in made.items():
         if as_json:
             click.echo(json.dumps({"topic": name, "created": is_new}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openmsi_core.cli.common import settings_choices, verbosity
+from openmsi_core.cli.common import cipher_choice, crypto_choices, settings_choices, verbosity
 from openmsi_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--chunk-size", default="512KiB", show_default=True, metavar="SIZE", help="Bytes in one record.")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Goes with each file; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
+@crypto_choices
 @settings_choices
 @verbosity
 def upload(
@@ -31,11 +32,12 @@ def upload(
     as_json: bool,
     settings: Settings,
     quiet: bool,
+    **sealing: str | None,
 ) -> int:
     """Send files or folders, and wait until the broker has acknowledged all of them.
 
-    A file is sent under its name; the files of a folder with their paths relative to that folder. What was sent
-    before is sent again: `openmsi watch DIR --once` sends only what is new.
+    A file is sent under its name; the files of a folder with their paths relative to it. What was sent before is sent
+    again: `openmsi watch DIR --once` sends only what is new.
 
     \b
     Example: openmsi upload scan.xrdml results/ --topic xrd-raw --meta operator=Curie
@@ -55,6 +57,7 @@ def upload(
             meta=said(meta),
             report=teller.report,
             complain=teller.complain,
+            choice=cipher_choice(settings, sealing["crypto"], sealing["serve_keys"]),
         )
     done.tally.left_out = teller.complaints
     if not quiet:

@@ -2,12 +2,13 @@
 
 from openmsi_core.settings.loading import load, run_settings, sources, watch_settings
 from openmsi_core.settings.reading import find
-from openmsi_core.settings.tables import HIDDEN, Origin, RunSettings, Settings, WatchSettings, is_secret
+from openmsi_core.settings.tables import HIDDEN, CryptoSettings, Origin, RunSettings, Settings, WatchSettings, is_secret
 from openmsi_core.settings.units import bytes_of, seconds_of
 from openmsi_core.settings.values import broker_address
 
 __all__ = [
     "HIDDEN",
+    "CryptoSettings",
     "Origin",
     "RunSettings",
     "Settings",

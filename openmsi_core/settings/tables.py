@@ -122,6 +122,7 @@ class WatchSettings(_Table):
     once: bool = False
     chunk: Bytes = Field(default=512 * 1024, ge=16 * 1024, le=8 * 1024 * 1024)
     meta: Mapping[str, str | int | float] = {}
+    crypto: str | None = Field(default=None, min_length=1)
 
 
 class RunSettings(_Table):
@@ -149,6 +150,7 @@ class RunSettings(_Table):
     breaker: int = Field(default=20, ge=0)
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     hooks: Names = ()
+    crypto: str | None = Field(default=None, min_length=1)
     options: Mapping[str, Any] = Field(default={}, repr=False)
 
     @property
@@ -164,12 +166,28 @@ class RunSettings(_Table):
         return values
 
 
+class CryptoSettings(_Table):
+    """``[crypto]``: what all encrypted runs and watches share. ``folder`` is where nodes lie; spans are seconds.
+
+    Which node a run or a watch uses is said there: no two processes share one.
+    """
+
+    folder: Folder = Field(
+        default_factory=lambda: Path(platformdirs.user_config_dir("openmsi", appauthor=False)) / "crypto"
+    )
+    keyring: Literal["memory", "file"] = "memory"
+    accept_plain: bool = False
+    serve_keys: Seconds = Field(default=60.0, ge=0)
+    unreadable_after: Seconds | None = Field(default=None, gt=0)
+
+
 class Document(_Table):
     """The whole of `openmsi.toml`, with the environment and flags on top."""
 
     kafka: Mapping[str, str] = {}
     watch: Mapping[str, WatchSettings] = {}
     run: Mapping[str, RunSettings] = {}
+    crypto: CryptoSettings = Field(default_factory=CryptoSettings)
     state: Folder = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi", appauthor=False)))
 
 
@@ -213,5 +231,6 @@ class Settings:
     watch: Mapping[str, WatchSettings]
     run: Mapping[str, RunSettings]
     state: Path
+    crypto: CryptoSettings = field(default_factory=CryptoSettings)
     file: Path | None = None
     origins: Mapping[tuple[str, ...], Origin] = field(default_factory=dict, repr=False)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from openmsi_core.crypto.plain import Plain
 from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.paths import wanted
 from openmsi_core.files.spool import Spool
@@ -29,6 +28,13 @@ from openmsi_core.receiving.trying import tried
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.encrypting import (
+    UNENCRYPTED,
+    USUAL_UNREADABLE,
+    Choice,
+    Encryption,
+    encryption,
+)
 from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.signals import signals_set
 
@@ -51,21 +57,20 @@ def run_plugin(
     values: Mapping[str, object],
     *,
     announce: Callable[[RunFacts, Counts, Sequence[Ended]], None],
+    choice: Choice = UNENCRYPTED,
 ) -> RunReport:
     """Run one plugin on one topic until it is stopped by a signal, or has caught up if the settings ask for that.
 
-    ``values`` are the plugin's options. Raises PluginError, SettingsError, TopicError, FolderError, BrokerError.
+    ``values`` are the plugin's options. Raises UsageError of any kind, BrokerError, CipherDown.
     """
-    runner_of = build(settings.plugin, values)
-    probe = runner_of(None)
-    stopping = Event()
+    runner_of, stopping = build(settings.plugin, values), Event()
+    probe, waits = runner_of(None), not settings.until_caught_up
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
-        reached_run = reached(
-            lambda: facts_of(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up
-        )
+        reached_run = reached(lambda: facts_of(settings, kafka, probe.facts), stopping, waits=waits)
         if reached_run is None:
             return RunReport(Counts(), 0, stopped[0])
+        crypt = stack.enter_context(encrypted(choice, kafka, reached_run, stopping))
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
         run = replace(reached_run, workdir=spool.folder)
         runners = [runner_of(spool.folder) for _ in range(settings.workers)]
@@ -73,17 +78,26 @@ def run_plugin(
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
         counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
-        intake = Intake(assembler, Plain(), counts, settings.max_file_size)
+        intake = Intake(assembler, crypt.sealer, counts, settings.max_file_size)
 
         def told(ended: Sequence[Ended]) -> None:
             announce(run, counts, ended)
             observers.checkpoint(counts)
 
-        stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
+        patience = crypt.unreadable_seconds
+        stream = stream_of(settings, run, intake, workers, told, stopping=stopping, unreadable_after=patience)
         source = stack.enter_context(_source(settings, kafka, stream, stopping))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
-        still_open = stream.run(source, store, settings.until_caught_up)
+        still_open = stream.run(crypt.source(source), crypt.store(store), settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
+
+
+def encrypted(
+    choice: Choice, kafka: Mapping[str, str], run: RunFacts, stopping: Event
+) -> AbstractContextManager[Encryption]:
+    """Encryption for a run: what it reads is opened; results, receipts and dead letters are sealed."""
+    writes = [run.letters_topic, run.receipts_topic, *([run.output_topic] if run.output_topic else [])]
+    return encryption(choice, kafka, writes, [run.topic], stopping)
 
 
 def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -> Iterator[dict[str, object]]:
@@ -112,6 +126,7 @@ def stream_of(
     told: Announce,
     *,
     stopping: Event,
+    unreadable_after: float = USUAL_UNREADABLE,
 ) -> Stream:
     """The poll loop of a run, with its limits."""
     return Stream(
@@ -119,7 +134,9 @@ def stream_of(
         intake,
         workers,
         first_offset=_first_offset(settings),
-        pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
+        pace=Pace(
+            incomplete_after=settings.incomplete_after, breaker=settings.breaker, unreadable_after=unreadable_after
+        ),
         room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit // 2),
         announce=told,
         stopping=stopping,

@@ -24,6 +24,7 @@ from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Rules, Watch
 from openmsi_core.settings import WatchSettings
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.encrypting import UNENCRYPTED, Choice, encryption
 from openmsi_core.wiring.signals import signals_set
 
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
@@ -38,11 +39,17 @@ class SendReport:
 
 
 def watch_folder(
-    settings: WatchSettings, kafka: Mapping[str, str], state: Path, *, report: Callable[[Report], None]
+    settings: WatchSettings,
+    kafka: Mapping[str, str],
+    state: Path,
+    *,
+    report: Callable[[Report], None],
+    choice: Choice = UNENCRYPTED,
 ) -> SendReport:
     """Send the files of a folder until a signal stops it, or once if the settings ask for that.
 
-    ``state`` is where its ledger lies. Raises FolderError, SettingsError, TopicError, BrokerError.
+    ``state`` is where its ledger lies. Raises FolderError, SettingsError, TopicError, BrokerError, CipherError,
+    CipherDown.
     """
     rules = Rules(
         settle=settings.settle,
@@ -67,8 +74,9 @@ def watch_folder(
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
         if sink is None:
             return SendReport(Tally(), stopped[0])
-        manner = _manner(settings.chunk, settings.meta)
-        watch = Watch(ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report)
+        crypt = stack.enter_context(encryption(choice, kafka, [settings.topic], [], stop))
+        sealing, manner = crypt.sink(sink, settings.topic), _manner(settings.chunk, settings.meta)
+        watch = Watch(ledger, sealing, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report)
         return SendReport(watch.run(), stopped[0])
 
 
@@ -81,10 +89,12 @@ def upload_files(
     meta: Mapping[str, str | int | float],
     report: Callable[[Report], None],
     complain: Callable[[str, str], None],
+    choice: Choice = UNENCRYPTED,
 ) -> SendReport:
-    """Send files and folders once and wait until the broker has them.
+    """Send files and folders once and wait until the broker has them; then hand out the keys for a while.
 
-    ``complain`` is told of places that cannot be looked at. Raises UsageError, SettingsError, TopicError, BrokerError.
+    ``complain`` is told of places that cannot be looked at. Raises UsageError, SettingsError, TopicError, BrokerError,
+    CipherError, CipherDown.
     """
     files = gathered(paths, complain)
     stop = Event()
@@ -94,7 +104,9 @@ def upload_files(
         sink = reached(lambda: stack.enter_context(connect()), stop, waits=False)
         if sink is None:
             return SendReport(Tally(), stopped[0])
-        upload = Upload(files, sink, stop, manner=_manner(chunk, meta), budget=_budget(kafka), report=report)
+        crypt = stack.enter_context(encryption(choice, kafka, [topic], [], stop))
+        sealing, manner = crypt.sink(sink, topic), _manner(chunk, meta)
+        upload = Upload(files, sealing, stop, manner=manner, budget=_budget(kafka), report=report)
         return SendReport(upload.run(), stopped[0])
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import openmsi_core
 import openmsi_plugins
 from openmsi_core.cli import COMMANDS, openmsi
-from openmsi_core.settings import RunSettings, WatchSettings, bytes_of, load, seconds_of
+from openmsi_core.settings import CryptoSettings, RunSettings, WatchSettings, bytes_of, load, seconds_of
 from openmsi_core.settings.tables import Document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,12 @@ def test_configuration_on_the_pages_is_valid(page, text, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "title"),
-    [(WatchSettings, "## `[watch.NAME]`"), (RunSettings, "## `[run.NAME]`"), (Document, "## Everything")],
+    [
+        (WatchSettings, "## `[watch.NAME]`"),
+        (RunSettings, "## `[run.NAME]`"),
+        (CryptoSettings, "## `[crypto]`"),
+        (Document, "## Everything"),
+    ],
 )
 def test_every_setting_stands_on_its_page_with_its_default(model, title) -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -114,7 +119,7 @@ def test_commands_on_the_pages_exist_with_their_flags(line) -> None:
     words = shlex.split(line)
     assert words[0] in COMMANDS, line
     command = openmsi.commands.get(words[0]) or openmsi.get_command(None, words[0])  # type: ignore[arg-type]
-    if words[0] in {"topics", "config", "dlq"}:
+    if words[0] in {"topics", "config", "dlq", "crypto"}:
         command = command.commands[words[1]]  # type: ignore[union-attr]
     flags = {flag for parameter in command.params for flag in [*parameter.opts, *parameter.secondary_opts]}
     used = {word.split("=")[0] for word in words if word.startswith("--")} - {"--help"}

@@ -33,7 +33,10 @@ DOORS = {
     "pydantic": ("openmsi_core/settings/", "openmsi_core/plugins/options.py"),
     "platformdirs": "openmsi_core/settings/",
     "google_crc32c": "openmsi_core/files/wire.py",
-    "msgpack": "openmsi_core/files/wire.py",
+    "msgpack": ("openmsi_core/files/wire.py", "openmsi_core/crypto/"),
+    "nacl": "openmsi_core/crypto/",
+    "kafkacrypto": "openmsi_core/crypto/door.py",
+    "pysodium": "openmsi_core/crypto/door.py",
     "packaging": "openmsi_core/plugins/",
     "sqlite3": "openmsi_core/sending/",
 }
