@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import kafka_choices, settings_choices, verbosity
+from openmsi_core.cli.common import cipher_choice, node_choice, reading_choice, settings_choices, verbosity
 from openmsi_core.cli.options import flags_and_rest, refuse_plain_secrets
 from openmsi_core.errors import (
     EXIT_DONE,
@@ -46,8 +46,11 @@ def dlq() -> None:
 @click.option("--run", "group", metavar="GROUP", help="Only those of this run, named by its group.")
 @click.option("--all", "everything", is_flag=True, help="Also those that are resolved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@kafka_choices
-def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def list_(
+    topic: str, *, group: str | None, everything: bool, as_json: bool, crypto: str | None, settings: Settings
+) -> None:
     """List the dead letters of a topic that are not resolved: ID, time, what, path, run, reason.
 
     \b
@@ -55,7 +58,8 @@ def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka:
     """
     from openmsi_core.wiring import letters_in
 
-    letters = letters_in(kafka, topic, keeps_resolved=everything)
+    choice = reading_choice(settings, crypto)
+    letters = letters_in(settings.kafka, topic, keeps_resolved=everything, choice=choice)
     for letter in letters:
         if group is None or letter.run == group:
             click.echo(json.dumps(letter.as_json()) if as_json else _line(letter))
@@ -66,8 +70,9 @@ def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka:
 @click.argument("letter")
 @click.option("--topic", required=True, help="The data topic.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@kafka_choices
-def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def show(letter: str, topic: str, as_json: bool, crypto: str | None, settings: Settings) -> None:
     """Show everything about one dead letter, with the traceback, and whether its bytes are still in the topic.
 
     \b
@@ -75,7 +80,7 @@ def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
     """
     from openmsi_core.wiring import show_letter
 
-    told = show_letter(kafka, topic, letter)
+    told = show_letter(settings.kafka, topic, letter, reading_choice(settings, crypto))
     click.echo(json.dumps(told) if as_json else "\n".join(_shown(told)))
 
 
@@ -84,8 +89,9 @@ def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
 @click.option("--topic", required=True, help="The data topic.")
 @click.option("--to", required=True, metavar="PLACE", help="A folder, or the name of the file to write.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@node_choice
 @settings_choices
-def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> None:
+def save(letter: str, topic: str, to: str, *, force: bool, crypto: str | None, settings: Settings) -> None:
     """Save the file of a dead letter, whole and verified; for a bad record, the record as it is.
 
     \b
@@ -100,7 +106,8 @@ def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> N
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FolderError(f"the folder {to} cannot be made: {error.strerror}. Name another place: --to.") from error
-    saved = save_letter(settings.kafka, settings.state, topic, letter, place, force=force)
+    choice = reading_choice(settings, crypto)
+    saved = save_letter(settings.kafka, settings.state, topic, letter, place, force=force, choice=choice)
     click.echo(shown(str(saved)))
 
 
@@ -115,6 +122,7 @@ def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> N
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
 @click.option("--force", is_flag=True, help="Also files that have a later version, and letters that are resolved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a letter and line.")
+@node_choice
 @settings_choices
 @verbosity
 def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool, **chosen: Any) -> int:
@@ -135,16 +143,20 @@ def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool,
     ids, flags = _ids_and_flags(letters, name, settings)
     if bool(ids) == chosen["everything"]:
         raise click.UsageError("name letters by their IDs, or give --all")
-    known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids))
+    choice = reading_choice(settings, chosen["crypto"])
+    known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids), choice=choice)
     _say_foreign(known, topic)
     wanted = _named(ids, known, topic, force=chosen["force"]) if ids else _all(known, topic, chosen["group"])
+    serving = cipher_choice(settings, chosen["crypto"], None)
     runs = {group: _run_of(group, name, settings, given) for group in sorted({each.run for each in wanted})}
     told = _Told(as_json=chosen["as_json"])
     for group, (run_name, run) in runs.items():
         refuse_plain_secrets(settings, run_name, run.plugin)
         mine = [letter for letter in wanted if letter.run == group]
         values = dict(run.options) | flags
-        number = retry_letters(run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"])
+        number = retry_letters(
+            run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"], choice=serving
+        )
         if number:
             return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_DONE
     if not quiet:

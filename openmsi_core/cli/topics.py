@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openmsi_core.cli.common import kafka_choices
+from openmsi_core.cli.common import kafka_choices, node_choice, reading_choice, settings_choices
 
 if TYPE_CHECKING:
     from openmsi_core.kafka.admin import Admin
     from openmsi_core.model import Record
+    from openmsi_core.settings import Settings
     from openmsi_core.wiring.standing import Standing
 
 
@@ -128,17 +129,18 @@ def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
 @click.argument("topic")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many records.")
-@kafka_choices
-def peek(topic: str, as_json: bool, limit: int | None, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def peek(topic: str, *, as_json: bool, limit: int | None, crypto: str | None, settings: Settings) -> None:
     """Look into a topic: results, receipts and dead letters as they are, file records without their payload.
 
     \b
     Example: openmsi topics peek xrd-metadata --json --limit 10
     """
-    from openmsi_core.kafka.reading import read
     from openmsi_core.model import shown
+    from openmsi_core.wiring.looking import records_of
 
-    for record in read(kafka, topic, limit):
+    for record in records_of(settings.kafka, topic, limit, reading_choice(settings, crypto)):
         text = json.dumps(_told(record), ensure_ascii=False)
         line = text.encode("utf-8", "backslashreplace").decode("utf-8")
         click.echo(line if as_json else f"{record.position}  {shown(line)}")

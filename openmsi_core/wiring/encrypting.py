@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -159,6 +159,11 @@ def encryption(
         crypt = _opened(stack, choice, kafka, sorted(set(seals)), sorted(set(opens)), stopping=stopping)
         yield crypt
         crypt.serve_keys(choice.serve_seconds, stopping)
+
+
+def looking(choice: Choice, kafka: Mapping[str, str], topics: Iterable[str]) -> AbstractContextManager[Encryption]:
+    """Encryption for somebody who only looks into topics: no key of ours is made, and none is handed out at the end."""
+    return encryption(choice, kafka, (), topics, Event())
 
 
 def _opened(
