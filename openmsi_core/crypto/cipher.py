@@ -197,7 +197,7 @@ class Cipher:
                 self._known.setdefault(name, each)
                 return Opened(found)
             secret = each
-        if secret is not None:
+        if secret is not None and isinstance(blob.index, bytes):  # numbers are not unique: another key may come
             return Never("it does not open with its key: it was changed, or belongs elsewhere (a key as a value)")
         self.raise_if_down()
         self._want(name)
@@ -246,7 +246,7 @@ class Cipher:
             wanted = list(self._wanted.items())
         for name, (since, last) in wanted:
             found = self._keys.secrets(*name)
-            if found:
+            if found and found[0] != self._known.get(name):
                 self._known.setdefault(name, found[0])
                 if self._keyring is not None:
                     self._keyring.add(*name, found[0])
