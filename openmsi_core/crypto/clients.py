@@ -47,8 +47,17 @@ def consumer_settings(options: Options, group: str) -> dict[str, object]:
 
 
 def controller_settings(options: Options, node: str) -> dict[str, object]:
-    """For a controller's consumer: it commits by itself, in a group of its name, and finds topics made later."""
-    return consumer_settings(options, node) | {"enable.auto.commit": False, "client.id": node}
+    """For a controller's consumer: it commits by itself, in a group of its name, and finds topics made later.
+
+    Its session is short: one that was killed and started again waits so long until the broker has missed the old one.
+    (As a static member it would not wait, and would not be given topics that are new since.)
+    """
+    return consumer_settings(options, node) | {
+        "enable.auto.commit": False,
+        "client.id": node,
+        "session.timeout.ms": 6_000,
+        "heartbeat.interval.ms": 2_000,
+    }
 
 
 def guarded_consumer(kafkacrypto: Any, settings: Mapping[str, object], pulse: Pulse) -> Any:

@@ -66,10 +66,7 @@ class _Facts:
 
 
 class Encryption:
-    """What one command seals and opens with.
-
-    ``unreadable_seconds``: a record whose key did not come for so long is given up.
-    """
+    """What one command seals and opens with."""
 
     def __init__(
         self, cipher: Cipher | None = None, exchange: Exchange | None = None, facts: _Facts | None = None
@@ -77,7 +74,12 @@ class Encryption:
         self._cipher = cipher
         self._exchange = exchange
         self._partitions = facts.partitions if facts else {}
-        self.unreadable_seconds = facts.unreadable if facts else USUAL_UNREADABLE
+        self._unreadable = facts.unreadable if facts else USUAL_UNREADABLE
+
+    @property
+    def patience(self) -> Mapping[str, float]:
+        """For a stream: seconds after which a record whose key does not come is given up; and at its end, waits for."""
+        return {"unreadable_after": self._unreadable, "keys": PATIENT_SECONDS if self._cipher else 0.0}
 
     @property
     def sealer(self) -> Sealer:

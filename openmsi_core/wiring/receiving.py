@@ -84,8 +84,7 @@ def run_plugin(
             announce(run, counts, ended)
             observers.checkpoint(counts)
 
-        patience = crypt.unreadable_seconds
-        stream = stream_of(settings, run, intake, workers, told, stopping=stopping, unreadable_after=patience)
+        stream = stream_of(settings, run, intake, workers, told, stopping=stopping, **crypt.patience)
         source = stack.enter_context(_source(settings, kafka, stream, stopping))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
         still_open = stream.run(crypt.source(source), crypt.store(store), settings.until_caught_up)
@@ -127,6 +126,7 @@ def stream_of(
     *,
     stopping: Event,
     unreadable_after: float = USUAL_UNREADABLE,
+    keys: float = 0.0,
 ) -> Stream:
     """The poll loop of a run, with its limits."""
     return Stream(
@@ -135,7 +135,10 @@ def stream_of(
         workers,
         first_offset=_first_offset(settings),
         pace=Pace(
-            incomplete_after=settings.incomplete_after, breaker=settings.breaker, unreadable_after=unreadable_after
+            incomplete_after=settings.incomplete_after,
+            breaker=settings.breaker,
+            unreadable_after=unreadable_after,
+            keys=keys,
         ),
         room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit // 2),
         announce=told,

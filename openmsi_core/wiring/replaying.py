@@ -136,7 +136,7 @@ class _Replay:
                 announce(run, counts, ended)
                 observers.checkpoint(counts)
 
-            stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
+            stream = stream_of(settings, run, intake, workers, told, stopping=stopping, **crypt.patience)
             source = ChosenSource(reader, chosen, crypt.patient, stream)
             stream.run(source, WithoutCommits(store), until_caught_up=True)
             return ReplayReport(chosen, counts, len(chosen.running) - sum(counts.by_outcome.values()), stopped[0])
