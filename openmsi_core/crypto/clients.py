@@ -43,6 +43,8 @@ def consumer_settings(options: Options, group: str) -> dict[str, object]:
         "auto.offset.reset": "earliest",
         "enable.auto.commit": True,
         "topic.metadata.refresh.interval.ms": 2000,
+        # it looks up where it stood; on a fresh cluster nobody knows that at first, and it would ask again after 60 s
+        "coordinator.query.interval.ms": 1000,
     }
 
 
