@@ -59,7 +59,7 @@ PACKAGES = {
     "lacks-extra": Package(
         GOOD,
         "missing: nowhere>=1.10",
-        "pip install 'nowhere>=1.10'",
+        "pip install 'package-lacks-extra[fast]'",
         requires=("openmsi>=0.1", "nowhere>=1.10; extra == 'fast'"),
         target=WITH_EXTRA,
     ),

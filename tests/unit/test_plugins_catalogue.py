@@ -112,7 +112,11 @@ def test_an_extra_that_the_entry_point_asks_for_is_needed(tmp_path: Path) -> Non
     requires = ["openmsi>=0.1", "no-such-package-here; extra == 'more'"]
     points = {"openmsi.extractors": {"good": "my_good:Good [more]"}}
     install(tmp_path, "my-good", points, {"my_good.py": GOOD}, requires=requires)
-    assert only(tmp_path).status == "missing: no-such-package-here"
+    entry = only(tmp_path)
+    assert (entry.status, entry.detail) == (
+        "missing: no-such-package-here",
+        "it is not installed; pip install 'my-good[more]'",
+    )
 
 
 def test_two_packages_with_one_name_are_both_shown_and_the_name_alone_is_an_error(tmp_path: Path) -> None:
