@@ -50,6 +50,7 @@ format: setup
 # the parts of docs/ that are made from the code
 reference: setup
 	$(BIN)/python -m tests.made_docs
+	$(BIN)/python -m tests.reference
 
 bench-quick: setup
 	$(BIN)/python tests/benchmarks/quick.py

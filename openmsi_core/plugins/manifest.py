@@ -15,6 +15,7 @@ from openmsi_core.plugins.source import bound, find_class, find_module, parsed, 
 
 FIELDS = ("accepts", "sniff", "head", "early", "emits", "delivery", "cite", "stability")
 _MAX_HOPS = 5
+_BINDING = {"globals", "locals", "vars", "exec", "setattr"}  # what makes names that no statement binds
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def _without_class(tree: ast.Module, module: str, name: str) -> Manifest:
             return Manifest(dynamic=("class",))
         if first in bound(node) or "__getattr__" in bound(node):
             return Manifest(dynamic=("class",))
+    if any(isinstance(node, ast.Name) and node.id in _BINDING for node in ast.walk(tree)):
+        return Manifest(dynamic=("class",))
     return Manifest(broken=f"there is no {name} in the module {module}")
 
 

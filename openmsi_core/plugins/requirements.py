@@ -79,14 +79,14 @@ def judge(package: Package, extras: Sequence[str], installed: Installed) -> Verd
     ``extras`` are those that an entry point names in brackets.
     """
     window: str | None = None
-    for requirement in _requirements(package, extras):
+    for requirement, extra in _requirements(package, extras):
         if canonical(requirement.name) == OURS:
             window = str(requirement.specifier)
             if window and not requirement.specifier.contains(our_version(), prereleases=True):
                 mend = f"pip install --upgrade {package.name} openmsi"
                 return Verdict(window, "incompatible", f"it asks for openmsi{window}, this is {our_version()}; {mend}")
             continue
-        lack = _lack(requirement, installed)
+        lack = _lack(requirement, installed, f"{package.name}[{extra}]" if extra else _spelled(requirement))
         if lack:
             return Verdict(window or "", f"missing: {_spelled(requirement)}", lack)
     if not window and canonical(package.name) != OURS:
@@ -113,15 +113,18 @@ def our_version() -> str:
         return "0"
 
 
-def _requirements(package: Package, extras: Sequence[str]) -> Iterator[Requirement]:
+def _requirements(package: Package, extras: Sequence[str]) -> Iterator[tuple[Requirement, str]]:
+    """What the package needs, each with the extra that it is needed for ("": always)."""
     for text in package.requires:
         requirement = _parsed(text)
         if requirement is None:
             continue  # pip has the last word on what nobody can read
         try:
             marker = requirement.marker
-            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-                yield requirement
+            needed = (extra for extra in ("", *extras) if marker is None or marker.evaluate({"extra": extra}))
+            extra = next(needed, None)
+            if extra is not None:
+                yield requirement, extra
         except UndefinedEnvironmentName:
             continue
 
@@ -134,10 +137,10 @@ def _parsed(text: str) -> Requirement | None:
         return None
 
 
-def _lack(requirement: Requirement, installed: Installed) -> str:
-    """What is wrong with one dependency and how to mend it, "" if nothing."""
+def _lack(requirement: Requirement, installed: Installed, wanted: str) -> str:
+    """What is wrong with one dependency and that installing ``wanted`` mends it, "" if nothing."""
     found = installed.version(requirement.name)
-    mend = f"pip install '{_spelled(requirement)}'"
+    mend = f"pip install '{wanted}'"
     if found is None:
         return f"it is not installed; {mend}"
     if requirement.specifier and not requirement.specifier.contains(found, prereleases=True):

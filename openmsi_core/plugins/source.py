@@ -65,14 +65,15 @@ def parsed(spec: ModuleSpec) -> ast.Module | None:
 
 
 def statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """What a module does at its top level, also behind ``if`` and ``try``."""
+    """What a module does at its top level, also behind ``if``, ``try``, ``with`` and the like."""
     for node in body:
         yield node
-        if isinstance(node, ast.If):
-            yield from statements([*node.body, *node.orelse])
-        elif isinstance(node, ast.Try):
-            handlers = [each for handler in node.handlers for each in handler.body]
-            yield from statements([*node.body, *handlers, *node.orelse, *node.finalbody])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        for part in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, part, ()))
+        for branch in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+            yield from statements(branch.body)
 
 
 def find_class(tree: ast.Module, name: str) -> ast.ClassDef | None:

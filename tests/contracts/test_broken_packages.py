@@ -13,6 +13,7 @@ import pytest
 from tests.plugin_environment import Environment, compared, environment, tree, wheel
 from tests.plugin_fakes import GOOD
 
+LIMIT = 0.15  # seconds
 HIDDEN_EXIT = "def leave():\n    raise SystemExit('bye')\n\nleave()\n"
 
 
@@ -58,7 +59,7 @@ PACKAGES = {
     "lacks-extra": Package(
         GOOD,
         "missing: nowhere>=1.10",
-        "pip install 'nowhere>=1.10'",
+        "pip install 'package-lacks-extra[fast]'",
         requires=("openmsi>=0.1", "nowhere>=1.10; extra == 'fast'"),
         target=WITH_EXTRA,
     ),
@@ -178,7 +179,7 @@ def test_those_that_cannot_say_why_in_one_line(installed: Environment, tmp_path:
 
 def test_the_list_takes_150_ms_more_than_an_import_of_click(installed: Environment) -> None:
     bare = [installed.python, "-c", "import click"]
-    assert compared(bare, [installed.python, "-m", "openmsi_core", "plugins"]) < 0.15
+    assert compared(bare, [installed.python, "-m", "openmsi_core", "plugins"], LIMIT) < LIMIT
 
 
 def test_an_entry_point_that_is_renamed_and_installed_again_is_seen_at_once(

@@ -12,6 +12,7 @@ import pytest
 from tests.plugin_environment import compared
 from tests.plugin_fakes import GOOD, extractor, install
 
+LIMIT = 0.15  # seconds
 TOPS = [
     "raise SystemExit\n",
     "import os; os._exit(3)\n",
@@ -40,4 +41,4 @@ def test_with_300_packages_the_list_takes_150_ms_more_than_an_import_of_click(si
     listed = subprocess.run(ours, env=environment, capture_output=True, text=True, check=True).stdout
     assert sum("plug-" in line for line in listed.splitlines()) == 20
     assert "loud" not in listed
-    assert compared([sys.executable, "-c", "import click"], ours, env=environment) < 0.15
+    assert compared([sys.executable, "-c", "import click"], ours, LIMIT, env=environment) < LIMIT

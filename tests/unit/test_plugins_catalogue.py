@@ -112,7 +112,11 @@ def test_an_extra_that_the_entry_point_asks_for_is_needed(tmp_path: Path) -> Non
     requires = ["openmsi>=0.1", "no-such-package-here; extra == 'more'"]
     points = {"openmsi.extractors": {"good": "my_good:Good [more]"}}
     install(tmp_path, "my-good", points, {"my_good.py": GOOD}, requires=requires)
-    assert only(tmp_path).status == "missing: no-such-package-here"
+    entry = only(tmp_path)
+    assert (entry.status, entry.detail) == (
+        "missing: no-such-package-here",
+        "it is not installed; pip install 'my-good[more]'",
+    )
 
 
 def test_two_packages_with_one_name_are_both_shown_and_the_name_alone_is_an_error(tmp_path: Path) -> None:
@@ -169,6 +173,10 @@ def test_re_exports_are_followed_without_importing_the_package(tmp_path: Path) -
         ("Good = make()\n", ("class",)),
         ("from .somewhere import *\n", ("class",)),
         ("def __getattr__(name): ...\n", ("class",)),
+        ("globals()['Good'] = make()\n", ("class",)),
+        (f"with something():\n  {GOOD.strip().replace(chr(10), chr(10) + '  ')}\n", ()),
+        (f"try:\n  {GOOD.strip().replace(chr(10), chr(10) + '  ')}\nexcept* OSError: ...\n", ()),
+        (f"match 1:\n  case 1:\n    {GOOD.strip().replace(chr(10), chr(10) + '    ')}\n", ()),
         (GOOD.replace('("*.txt",)', "tuple(GLOBS)"), ("accepts",)),
         (f"if True:\n  try:\n    pass\n  except ImportError:\n    pass\n{GOOD}", ()),
     ],

@@ -200,7 +200,7 @@ def test_a_copy_of_the_template_is_told_the_three_names(tmp_path: Path, capsys: 
     assert main(["plugins", "check", str(copy)]) == 2
     out = capsys.readouterr().out
     names = [line for line in out.splitlines() if "still has the template's name" in line]
-    assert [line.split()[2] for line in names] == ["package", "module", "plugin"]
+    assert list(dict.fromkeys(line.split()[2] for line in names)) == ["package", "module", "plugin"]
 
 
 def test_which_says_who_would_take_a_file_and_why(
