@@ -15,6 +15,7 @@ from openmsi_core.sending.goals import Forever, OnePass
 from openmsi_core.sending.hints import FolderHints, Hints
 from openmsi_core.sending.ledger import Ledger, ledger_file
 from openmsi_core.sending.manner import Manner
+from openmsi_core.sending.readers import Readers
 from openmsi_core.sending.rules import Rules
 from openmsi_core.sending.watching import Watch
 from tests.faults.sent import Sent, sent
@@ -67,10 +68,12 @@ def watching(trial: Trial, root: Path, topic: Topic, rules: Rules, hints: Hints 
 
     def run() -> None:
         try:
-            with Ledger(ledger_file(trial.folder / "state", root, "t"), root=root, topic="t") as ledger:
+            file = ledger_file(trial.folder / "state", root, "t")
+            with Ledger(file, root=root, topic="t") as ledger, Readers(trial.seed % 3) as readers:
                 watch = Watch(
-                    ledger, topic, Forever(), rules, stop, manner=Manner(CHUNK), report=lambda report: None, hints=hints
-                )
+                    ledger, topic, Forever(), rules, stop, manner=Manner(CHUNK), report=lambda report: None,
+                    hints=hints, readers=readers,
+                )  # fmt: skip
                 made.append(watch)
                 begun.set()
                 watch.run()
