@@ -39,10 +39,8 @@ from openmsi_core.sending.seen import Seen
 
 _log = logging.getLogger(__name__)
 
-_WAITING = 10_000
-_OPEN_FILES = 8
-_SMALL_FILES = 64
-_SMALL_BYTES = 2 * 1024 * 1024
+_WAITING, _OPEN_FILES = 10_000, 8
+_SMALL_FILES, _SMALL_BYTES = 64, 2 * 1024 * 1024
 
 
 class Sender:
@@ -178,14 +176,13 @@ class Sender:
 
     def _note_begun(self) -> None:
         new = [flight for flight in self._lanes if flight.needs_row]
-        if new:
-            self._conclude()  # offsets that were noted are written together with the rows that say what of
+        if not new:
+            return
+        self._conclude()  # offsets that were noted are written together with the rows that say what of
         for flight in new:
             self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
-        if new:
-            self._journal.flush()
-        for flight in new:
             flight.is_noted = True
+        self._journal.flush()
 
     def _begin(self, batch: Sequence[Seen]) -> list[Flight]:
         """Open files, and read what comes first of them; those that could not be opened are reported."""
