@@ -12,9 +12,10 @@
     watching   the loop of `openmsi watch`
     uploading  the loop of `openmsi upload`
 
-One thread does all of it in small steps, so that nothing here needs a lock; the Kafka client has threads of its
-own. What is promised: a file is reported as sent after the broker acknowledged every record of it, and the last
-record is produced only after a second look found the file unchanged. A file of which a part was
-acknowledged when its sender ended is continued if that is safe, and given up with an ABORT otherwise. What is not
-promised: that a lost ledger costs nothing; then everything is sent again.
+One thread does all of it in small steps, so that nothing here needs a lock; it lends the opening and reading of files
+to readers and waits for them, and the Kafka client and the hints have threads of their own. What is promised: a file is
+reported as sent after the broker acknowledged every record of it, and the last record is produced only after a second
+look found the file unchanged. A file of which a part was acknowledged when its sender ended is continued if that is
+safe, and given up with an ABORT otherwise. What is not promised: that a lost ledger costs nothing; then everything is
+sent again.
 """

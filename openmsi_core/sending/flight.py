@@ -54,6 +54,8 @@ class Flight:
     _pieces: Iterator[Chunk] = field(init=False)
     _prefixes: deque[bytes] = field(default_factory=deque)  # digests up to the end of each unanswered record
     _prefix: bytes | None = None
+    _is_read: bool = False
+    _failure: FileChanged | OSError | None = None
     _chunk: Chunk | None = None
     _value: bytes = b""
 
@@ -92,8 +94,23 @@ class Flight:
         given_up = self.ending not in {None, Ending.SENT} and not self.is_left
         return given_up and not self.is_aborted and (self.acknowledged > 0 or self.answered < self.produced)
 
-    def read_quietly(self) -> None:
-        """Read a record that is not to be produced. Raises FileChanged, OSError."""
+    def read_ahead(self) -> None:
+        """Read the next record, unless that is done; what fails is kept for `next_value`. Any thread may call it."""
+        if self._is_read or self.ending is not None:
+            return
+        self._is_read = True
+        try:
+            if self.quiet:
+                self._read_quietly()
+            else:
+                self._chunk = next(self._pieces)
+                if self._chunk.last:
+                    second_look(self.source, self.seen, self.facts)
+                self._value = encode(self._chunk)
+        except (FileChanged, OSError) as error:
+            self._failure = error
+
+    def _read_quietly(self) -> None:
         chunk = next(self._pieces)
         self.quiet -= 1
         if self.before is not None and chunk.last:
@@ -106,21 +123,22 @@ class Flight:
         elif self.before is None and not self.quiet and self._digest.digest() != self._prefix:
             raise FileChanged("what was sent of it before is no longer what it begins with")
 
-    def next_value(self) -> bytes:
-        """The next record's value; the same one until `went_out`.
+    def next_value(self) -> bytes | None:
+        """The next record's value; the same one until `went_out`. None: a record that is not to be produced.
 
         The last one exists only after a second look found the file unchanged. Raises FileChanged, OSError.
         """
+        self.read_ahead()
+        if self._failure is not None:
+            raise self._failure
         if self._chunk is None:
-            chunk = next(self._pieces)
-            if chunk.last:
-                second_look(self.source, self.seen, self.facts)
-            self._chunk, self._value = chunk, encode(chunk)
+            self._is_read = False
+            return None
         return self._value
 
     def went_out(self) -> None:
         """The value was produced. After the last one, the version ends as sent unless the broker refuses something."""
-        chunk, self._chunk, self._value = self._chunk, None, b""
+        chunk, self._chunk, self._value, self._is_read = self._chunk, None, b"", False
         if chunk is None:
             raise AssertionError("no value was asked for")
         self.produced += 1
@@ -142,7 +160,7 @@ class Flight:
 
     def give_up(self, ending: Ending, reason: str) -> None:
         """Nothing more of it will be produced but its ABORT; the first reason stays."""
-        self._chunk, self._value = None, b""
+        self._chunk, self._value, self._failure = None, b"", None
         self.source.close()
         if self.ending in {None, Ending.SENT}:
             self.ending, self.reason = ending, reason
@@ -192,17 +210,32 @@ class Flight:
         )
 
 
-def departure(
+def departed(
     seen: Seen,
+    before: Entry | None,
     opener: Callable[[str], BinaryIO],
     version_of: Callable[[Seen, Facts], FileVersion],
     partition_of: Callable[[FileVersion], int],
-    before: Entry | None,
-) -> Flight:
-    """Open a file that is to be sent. ``before`` is its row in the ledger: half sent, or sent as it was then.
+) -> Flight | FileChanged | OSError:
+    """Open a file that is to be sent, and read what comes first of it; or why that cannot be. Any thread may call it.
 
-    Raises OSError, and FileChanged when it is not what was seen.
+    ``before`` is its row in the ledger: half sent, or sent as it was then.
     """
+    try:
+        flight = _departure(seen, before, opener, version_of, partition_of)
+    except (FileChanged, OSError) as error:
+        return error
+    flight.read_ahead()
+    return flight
+
+
+def _departure(
+    seen: Seen,
+    before: Entry | None,
+    opener: Callable[[str], BinaryIO],
+    version_of: Callable[[Seen, Facts], FileVersion],
+    partition_of: Callable[[FileVersion], int],
+) -> Flight:
     source = opener(seen.file)
     try:
         facts = first_look(source, seen)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -97,6 +98,8 @@ class FolderHints:
         logging.getLogger("watchdog").addFilter(self._overheard)
         for name in ("watchdog.observers.inotify", "watchdog.observers.inotify_c"):
             logging.getLogger(name).addFilter(self._overheard)
+        # watchdog 7 warns, by pages, when a folder is made while it looks through its parent
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         observer: BaseObserver | None = None
         try:
             observer = Observer()

@@ -29,9 +29,11 @@ class Outlet:
         self._sink = sink
         self._budget = budget
 
-    def fits(self, size: int) -> bool:
-        """True when ``size`` more bytes may go out; one record always may."""
-        return not self.records or (self.bytes + size <= self._budget.bytes and self.records < self._budget.records)
+    def fits(self, size: int, records: int = 1) -> bool:
+        """True when ``size`` more bytes in so many records may go out; one record always may."""
+        if not self.records and records == 1:
+            return True
+        return self.bytes + size <= self._budget.bytes and self.records + records <= self._budget.records
 
     def produce(self, partition: int, key: bytes, value: bytes, delivered: Delivered) -> None:
         """Queue one record; `serve` calls ``delivered``. Raises BrokerError, NotDelivered: then it is not queued."""

@@ -18,31 +18,29 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
 from openmsi_core.errors import BrokerError, FileChanged, NotDelivered
 from openmsi_core.files.paths import partition_of
-from openmsi_core.model import FileVersion
 from openmsi_core.ports import RecordSink
 from openmsi_core.sending.entries import Entry, State
-from openmsi_core.sending.flight import Flight, departure, ending_of, reason_of
+from openmsi_core.sending.flight import Flight, departed, ending_of, reason_of
 from openmsi_core.sending.halves import give_up_halves
 from openmsi_core.sending.ledger import Journal
 from openmsi_core.sending.manner import Manner
 from openmsi_core.sending.outlet import Budget, Outlet
+from openmsi_core.sending.readers import Readers
 from openmsi_core.sending.reading import open_file
 from openmsi_core.sending.reports import Ending, Report
 from openmsi_core.sending.seen import Seen
 
 _log = logging.getLogger(__name__)
 
-_WAITING = 10_000
-_OPEN_FILES = 8
-_SMALL_FILES = 64
-_SMALL_BYTES = 2 * 1024 * 1024
+_WAITING, _OPEN_FILES = 10_000, 8
+_SMALL_FILES, _SMALL_BYTES = 64, 2 * 1024 * 1024
 
 
 class Sender:
@@ -57,6 +55,7 @@ class Sender:
         *,
         budget: Budget | None = None,
         opener: Callable[[str], BinaryIO] = open_file,
+        readers: Readers | None = None,
     ) -> None:
         self.outlet = Outlet(sink, budget or Budget())
         self._sink = sink
@@ -64,6 +63,7 @@ class Sender:
         self._report = report
         self._manner = manner or Manner()
         self._opener = opener
+        self._readers = readers or Readers()
         self._partitions = 0
         self._small: deque[Seen] = deque()
         self._large: deque[Seen] = deque()
@@ -157,80 +157,78 @@ class Sender:
 
     def _send_small(self) -> bool:
         """A handful of files that fit one record each."""
-        files, size = _SMALL_FILES, _SMALL_BYTES
-        while self._small and files > 0 and size > 0 and self.outlet.fits(self._small[0].facts.size):
-            seen = self._small.popleft()
-            files, size = files - 1, size - seen.facts.size
-            flight = self._begin(seen)
-            if flight is not None:
-                self._fly(flight)
-        return files < _SMALL_FILES
+        batch: list[Seen] = []
+        size = 0
+        while self._small and len(batch) < _SMALL_FILES and size < _SMALL_BYTES:
+            size += self._small[0].facts.size
+            if not self.outlet.fits(size, len(batch) + 1):
+                break
+            batch.append(self._small.popleft())
+        self._fly(self._begin(batch))
+        return bool(batch)
 
     def _send_large(self) -> bool:
         """One chunk of each file of several records; its row is durable before its first record goes out."""
-        begun: list[Flight | None] = []
-        while self._large and len(self._lanes) < _OPEN_FILES:
-            flight = self._begin(self._large.popleft())
-            begun.append(flight)
-            if flight is not None:
-                self._lanes.append(flight)
+        batch = [self._large.popleft() for _ in range(min(len(self._large), _OPEN_FILES - len(self._lanes)))]
+        self._lanes.extend(self._begin(batch))
         self._note_begun()
-        moved = bool(begun)
-        for _ in range(len(self._lanes)):
-            if not self.outlet.fits(self._manner.chunk):
-                break
-            moved = True
-            self._fly(self._lanes.popleft())
-        return moved
+        count = len(self._lanes)
+        while count and not self.outlet.fits(count * self._manner.chunk, count):
+            count -= 1
+        self._fly([self._lanes.popleft() for _ in range(count)])
+        return bool(batch) or count > 0
 
     def _note_begun(self) -> None:
         new = [flight for flight in self._lanes if flight.needs_row]
-        if new:
-            self._conclude()  # offsets that were noted are written together with the rows that say what of
+        if not new:
+            return
+        self._conclude()  # offsets that were noted are written together with the rows that say what of
         for flight in new:
             self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
-        if new:
-            self._journal.flush()
-        for flight in new:
             flight.is_noted = True
+        self._journal.flush()
 
-    def _begin(self, seen: Seen) -> Flight | None:
-        """Open a file; None when that was its end."""
-        half = self._halves.pop(seen.key, None)
-        try:
-            before = half or self._journal.entry(seen.key)
-            flight = departure(seen, self._opener, self._manner.version, self._partition, before)
-        except (FileChanged, OSError) as error:
+    def _begin(self, batch: Sequence[Seen]) -> list[Flight]:
+        """Open files, and read what comes first of them; those that could not be opened are reported."""
+        halves = [self._halves.pop(seen.key, None) for seen in batch]
+        befores = [half or self._journal.entry(seen.key) for seen, half in zip(batch, halves, strict=True)]
+        departed = self._readers.each(self._depart, list(zip(batch, befores, strict=True)))
+        begun = []
+        for seen, half, flight in zip(batch, halves, departed, strict=True):
+            if isinstance(flight, Flight):
+                self._flights[seen.key] = flight
+                begun.append(flight)
+                continue
             if half is not None:
                 self._busy.discard(seen.key)
                 self.abandon([half])
-            self._end_unsent(seen, ending_of(error), reason_of(error), is_free=half is None)
-            return None
-        self._flights[seen.key] = flight
-        return flight
+            self._end_unsent(seen, ending_of(flight), reason_of(flight), is_free=half is None)
+        return begun
 
-    def _partition(self, version: FileVersion) -> int:
-        return partition_of(version.path, self._partitions)
+    def _depart(self, pair: tuple[Seen, Entry | None]) -> Flight | FileChanged | OSError:
+        return departed(*pair, self._opener, self._manner.version, lambda v: partition_of(v.path, self._partitions))
 
-    def _fly(self, flight: Flight) -> None:
-        """Produce its next record; it goes (back) to the lanes unless nothing more is to be produced."""
+    def _fly(self, flights: Sequence[Flight]) -> None:
+        """Produce the next record of each; it goes (back) to the lanes unless nothing more is to be produced."""
+        self._readers.each(Flight.read_ahead, flights)
+        waiting = deque(flights)
         try:
-            if flight.ending is None:
-                self._advance(flight)
-        except BaseException:
-            self._lanes.append(flight)  # the same record is produced at the next step
-            raise
-        if flight.ending is None:
-            self._lanes.append(flight)
-        else:
-            self._may_be_over(flight)
+            while waiting:
+                if waiting[0].ending is None:
+                    self._advance(waiting[0])
+                flight = waiting.popleft()
+                if flight.ending is None:
+                    self._lanes.append(flight)
+                else:
+                    self._may_be_over(flight)
+        finally:
+            self._lanes.extend(waiting)  # the same records are produced at the next step
 
     def _advance(self, flight: Flight) -> None:
         try:
-            if flight.quiet:
-                flight.read_quietly()
-                return
             value = flight.next_value()
+            if value is None:
+                return
             delivered = partial(self._answered, flight)
             self.outlet.produce(flight.partition, flight.version.path.key, value, delivered)
         except (FileChanged, NotDelivered, OSError) as error:

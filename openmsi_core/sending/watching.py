@@ -25,6 +25,7 @@ from openmsi_core.sending.ledger import Ledger
 from openmsi_core.sending.manner import Manner
 from openmsi_core.sending.outlet import Budget
 from openmsi_core.sending.patience import Patience
+from openmsi_core.sending.readers import Readers
 from openmsi_core.sending.reports import Ending, Report, Tally, say
 from openmsi_core.sending.restarting import take_up
 from openmsi_core.sending.rules import Clocks, Rules
@@ -64,11 +65,12 @@ class Watch:
         report: Callable[[Report], None] = say,
         clocks: Clocks | None = None,
         hints: Hints | None = None,
+        readers: Readers | None = None,
         reader: Callable[[], AbstractContextManager[RecordReader]] | None = None,
         aside: Callable[[], None] = lambda: None,
     ) -> None:
         self.tally = Tally()
-        self.sender = Sender(sink, ledger, self._ended, manner, budget=budget)
+        self.sender = Sender(sink, ledger, self._ended, manner, budget=budget, readers=readers)
         self._ledger = ledger
         self._goal = goal
         self._rules = rules

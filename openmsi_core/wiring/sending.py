@@ -24,6 +24,7 @@ from openmsi_core.sending.ledger import Ledger, ledger_file
 from openmsi_core.sending.manner import Manner
 from openmsi_core.sending.mounts import network_kind
 from openmsi_core.sending.outlet import Budget
+from openmsi_core.sending.readers import Readers
 from openmsi_core.sending.renaming import Renaming
 from openmsi_core.sending.reports import Report, Tally
 from openmsi_core.sending.rules import Rules
@@ -42,6 +43,7 @@ from openmsi_core.wiring.uploads import Moved, Receipts, both, counted
 
 _log = logging.getLogger(__name__)
 
+_READERS, _READERS_FAR = 2, 8  # on a network mount threads wait for answers, here for a processor
 _ONE_PASS = 0.2  # seconds between the scans of one pass, which ends with the scan that finds nothing left
 
 
@@ -100,6 +102,7 @@ def watch_folder(
             ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report,
             hints=None if rules.polling or settings.once else FolderHints(root),
             reader=partial(TopicReader, kafka, settings.topic), aside=beside,
+            readers=stack.enter_context(Readers(_READERS_FAR if rules.polling else _READERS)),
         )  # fmt: skip
         return SendReport(watch.run(), stopped[0])
 

@@ -126,12 +126,14 @@ def run(trial: Trial) -> None:
     names = [f"f{number}" for number in range(_FILES)]
     for name in names:
         states.put(name)
-    strikes = [trial.chance.randrange(20, 60)]
+    strikes, lock = [trial.chance.randrange(20, 60)], threading.Lock()  # several readers
 
     def opened(file: str) -> BinaryIO:
         def strike() -> None:
-            if strikes[0] > 0 and chance.random() < 0.2:
-                strikes[0] -= 1
+            with lock:
+                strikes_now = strikes[0] > 0 and chance.random() < 0.2
+                strikes[0] -= strikes_now
+            if strikes_now:
                 trial.hit("between-reads")
                 states.change(Path(file).name)
 

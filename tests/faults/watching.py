@@ -15,6 +15,7 @@ from openmsi_core.sending.goals import Forever, OnePass
 from openmsi_core.sending.hints import FolderHints, Hints
 from openmsi_core.sending.ledger import Ledger, ledger_file
 from openmsi_core.sending.manner import Manner
+from openmsi_core.sending.readers import Readers
 from openmsi_core.sending.rules import Rules
 from openmsi_core.sending.watching import Watch
 from tests.faults.sent import Sent, sent
@@ -54,6 +55,10 @@ class Topic:
     def pending(self) -> int:
         return len(self._waiting)
 
+    def size(self) -> int:
+        """How many records it has now."""
+        return sum(map(len, self._logs))
+
     def found(self) -> Sent:
         """What it has now, as the oracle sees it."""
         return sent([record for log in self._logs for record in list(log)])
@@ -67,10 +72,12 @@ def watching(trial: Trial, root: Path, topic: Topic, rules: Rules, hints: Hints 
 
     def run() -> None:
         try:
-            with Ledger(ledger_file(trial.folder / "state", root, "t"), root=root, topic="t") as ledger:
+            file = ledger_file(trial.folder / "state", root, "t")
+            with Ledger(file, root=root, topic="t") as ledger, Readers(trial.seed % 3) as readers:
                 watch = Watch(
-                    ledger, topic, Forever(), rules, stop, manner=Manner(CHUNK), report=lambda report: None, hints=hints
-                )
+                    ledger, topic, Forever(), rules, stop, manner=Manner(CHUNK), report=lambda report: None,
+                    hints=hints, readers=readers,
+                )  # fmt: skip
                 made.append(watch)
                 begun.set()
                 watch.run()
@@ -113,11 +120,14 @@ def hinted(root: Path, *, held: int = 10_000) -> FolderHints:
 
 def arrives(topic: Topic, root: Path, within: float, exclude: Callable[[bytes], bool] = lambda _: False) -> bool:
     """Wait until every file below ``root`` is in the topic in its present state; False when that never comes."""
-    ends = time.monotonic() + within
+    ends, before = time.monotonic() + within, -1
     while time.monotonic() < ends:
-        now = {path: digest for path, digest in digests(root).items() if not exclude(path)}
-        whole = topic.found().whole
-        if all(whole.get(path, [""])[-1] == digest for path, digest in now.items()):
-            return True
-        time.sleep(0.1)  # files and threads tell nobody when they are done
+        size = topic.size()
+        if size == before:  # nothing comes at the moment: comparing costs more than waiting
+            now = {path: digest for path, digest in digests(root).items() if not exclude(path)}
+            whole = topic.found().whole
+            if all(whole.get(path, [""])[-1] == digest for path, digest in now.items()):
+                return True
+        before = size
+        time.sleep(0.3)  # files and threads tell nobody when they are done
     return False

@@ -299,3 +299,17 @@ def test_a_file_that_is_written_for_an_hour_is_said_once(tmp_path: Path, caplog:
             watch._scan = None
             watch._look(watch._scanner.look("/nowhere"))  # the end of the scan
     assert caplog.text.count("has been written to for an hour without standing still for 3 s") == 1
+
+
+def test_folders_that_are_made_quickly_bring_no_warnings_of_watchdog(tmp_path: Path) -> None:
+    with FolderHints(tmp_path) as hints:  # a warning is an error here, and would end a thread of watchdog
+        for number in range(300):
+            (tmp_path / f"d{number}" / "sub" / "deep").mkdir(parents=True)
+            (tmp_path / f"d{number}" / "sub" / "deep" / "f").write_bytes(b"")
+        places: set[str] = set()
+
+        def heard() -> bool:
+            places.update(hint.place for hint in hints.take(10_000))
+            return str(tmp_path / "d299") in places
+
+        _until(heard)
