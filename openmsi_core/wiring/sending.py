@@ -76,14 +76,12 @@ def watch_folder(
         watched = stack.enter_context(observed(settings, kafka, identity("watch", str(root), settings.topic)))
         numbers = SenderNumbers()
         watched.vitals.counting(numbers.counts, dict)
-        stack.enter_context(ledger)
         stack.enter_context(beside.introduced())
         connect = partial(
             _outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS,
             ledger.belongs_to,
         )  # fmt: skip
-        sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
-        if sink is None:
+        if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)) is None:
             return SendReport(Tally(), stopped[0])
         stack.enter_context(beside.following(stop))
         report = numbers.noting(report, watched)
