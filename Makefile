@@ -9,7 +9,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml plugin_template/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,s3,girder,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local,crypto,s3,girder,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check ./plugin_template # pip before 24 cannot do both at once
 	touch $(STAMP)
 

@@ -8,7 +8,8 @@
     │   ├── PluginError          a plugin is missing, broken, ambiguous or does not fit
     │   ├── TopicError           a topic is missing, or its settings cannot carry our records
     │   ├── FolderError          a folder cannot be read, written or shared
-    │   └── TargetError          raised by a plugin: nothing can be done until a person acts -> the run ends
+    │   ├── TargetError          raised by a plugin: nothing can be done until a person acts -> the run ends
+    │   └── CipherError          encryption as it was asked for is not possible here
     ├── BrokerError              the broker cannot be used now                               exit 3
     │   ├── BrokerUnreachable    nobody answers: services wait, commands with an end give up
     │   ├── BrokerRefused        wrong password, wrong certificate, wrong protocol
@@ -17,6 +18,7 @@
     ├── NotDelivered             the broker refused one record for good
     ├── NotWhole                 what a dead letter is about cannot be put together again      exit 4
     ├── BreakerOpen              too many dead letters in a row                              exit 5
+    ├── CipherDown               encryption has stopped working                              exit 6
     ├── PathRefused              a relative path that must not exist
     ├── BadRecord                one record is not what a file record must be   -> dead letter, next record
     ├── BadVersion               the records of one file contradict each other  -> dead letter, next file
@@ -41,6 +43,7 @@ EXIT_USAGE = 2
 EXIT_BROKER = 3
 EXIT_SOME_FAILED = 4
 EXIT_BREAKER = 5
+EXIT_CIPHER = 6
 EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141
 
@@ -78,6 +81,10 @@ class TargetError(UsageError):
 
     Nothing of the file at hand is recorded, so that it comes again. Say what happened, where, and what to do.
     """
+
+
+class CipherError(UsageError):
+    """A node, its chain, its topics or a library is not what encryption needs."""
 
 
 class BrokerError(OpenmsiError):
@@ -118,6 +125,12 @@ class BreakerOpen(OpenmsiError):
     """Too many dead letters in a row: the run stopped before it poured the whole topic into them."""
 
     exit_code = EXIT_BREAKER
+
+
+class CipherDown(OpenmsiError):
+    """Encryption has stopped working: nothing can be sealed, no key is handed out; a new start may help."""
+
+    exit_code = EXIT_CIPHER
 
 
 class SpoolFull(OpenmsiError):

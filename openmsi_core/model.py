@@ -232,11 +232,12 @@ class What(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to be produced: a result, a receipt or a dead letter."""
+    """A record to be produced: a result, a receipt or a dead letter. ``partition`` -1: as its key says."""
 
     topic: str
     key: bytes | None
     value: bytes
+    partition: int = -1
 
 
 @dataclass(frozen=True, slots=True)

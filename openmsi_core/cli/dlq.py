@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import isolation_choices, kafka_choices, settings_choices, verbosity
+from openmsi_core.cli.common import (
+    cipher_choice,
+    isolation_choices,
+    node_choice,
+    reading_choice,
+    settings_choices,
+    verbosity,
+)
 from openmsi_core.cli.layers import given_options
 from openmsi_core.cli.options import typed_flags
 from openmsi_core.errors import (
@@ -49,8 +56,11 @@ def dlq() -> None:
 @click.option("--run", "group", metavar="GROUP", help="Only those of this run, named by its group.")
 @click.option("--all", "everything", is_flag=True, help="Also those that are resolved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@kafka_choices
-def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def list_(
+    topic: str, *, group: str | None, everything: bool, as_json: bool, crypto: str | None, settings: Settings
+) -> None:
     """List the dead letters of a topic that are not resolved: ID, time, what, path, run, reason.
 
     \b
@@ -58,7 +68,8 @@ def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka:
     """
     from openmsi_core.wiring import letters_in
 
-    letters = letters_in(kafka, topic, keeps_resolved=everything)
+    choice = reading_choice(settings, crypto)
+    letters = letters_in(settings.kafka, topic, keeps_resolved=everything, choice=choice)
     for letter in letters:
         if group is None or letter.run == group:
             click.echo(json.dumps(letter.as_json()) if as_json else _line(letter))
@@ -69,8 +80,9 @@ def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka:
 @click.argument("letter")
 @click.option("--topic", required=True, help="The data topic.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@kafka_choices
-def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def show(letter: str, topic: str, as_json: bool, crypto: str | None, settings: Settings) -> None:
     """Show everything about one dead letter, with the traceback, and whether its bytes are still in the topic.
 
     \b
@@ -78,7 +90,7 @@ def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
     """
     from openmsi_core.wiring import show_letter
 
-    told = show_letter(kafka, topic, letter)
+    told = show_letter(settings.kafka, topic, letter, reading_choice(settings, crypto))
     click.echo(json.dumps(told) if as_json else "\n".join(_shown(told)))
 
 
@@ -88,8 +100,9 @@ def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
 @click.option("--to", metavar="PLACE", help="A folder, or the name of the file to write.")
 @click.option("--as-test", metavar="DIR", help="The folder with the plugin's tests: the file becomes one of them.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@node_choice
 @settings_choices
-def save(letter: str, topic: str, to: str | None, as_test: str | None, force: bool, settings: Settings) -> None:
+def save(letter: str, topic: str, to: str | None, *, settings: Settings, **given: Any) -> None:
     """Save the file of a dead letter, whole and verified; for a bad record, the record as it is.
 
     With --as-test it goes to DIR/data, and into the list of files that the contract class of the plugin must reject:
@@ -102,11 +115,12 @@ def save(letter: str, topic: str, to: str | None, as_test: str | None, force: bo
     from openmsi_core.model import shown
     from openmsi_core.wiring import save_as_test, save_letter
 
+    as_test, common = given["as_test"], {"force": given["force"], "choice": reading_choice(settings, given["crypto"])}
     if to is not None and as_test is None:
-        saved = save_letter(settings.kafka, settings.state, topic, letter, _place(to), force=force)
+        saved = save_letter(settings.kafka, settings.state, topic, letter, _place(to), **common)
         click.echo(shown(str(saved)))
     elif as_test is not None and to is None:
-        told = save_as_test(settings.kafka, settings.state, topic, letter, Path(as_test), force=force)
+        told = save_as_test(settings.kafka, settings.state, topic, letter, Path(as_test), **common)
         click.echo(shown(f"{told.sample} must be rejected, says {told.test} now. Run its tests, and mend the plugin."))
     else:
         raise click.UsageError("say where: --to PLACE, or --as-test DIR")
@@ -134,6 +148,7 @@ def _place(to: str) -> Path:
 @isolation_choices
 @click.option("--force", is_flag=True, help="Also files that have a later version, and letters that are resolved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a letter and line.")
+@node_choice
 @settings_choices
 @verbosity
 def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool, **chosen: Any) -> int:
@@ -154,15 +169,19 @@ def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool,
     ids, flags = _ids_and_flags(letters, name, settings)
     if bool(ids) == chosen["everything"]:
         raise click.UsageError("name letters by their IDs, or give --all")
-    known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids))
+    choice = reading_choice(settings, chosen["crypto"])
+    known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids), choice=choice)
     _say_foreign(known, topic)
     wanted = _named(ids, known, topic, force=chosen["force"]) if ids else _all(known, topic, chosen["group"])
+    serving = cipher_choice(settings, chosen["crypto"], None)
     runs = {group: _run_of(group, name, settings, given) for group in sorted({each.run for each in wanted})}
     told = _Told(as_json=chosen["as_json"])
     for group, (run_name, run) in runs.items():
         values = given_options(settings, run_name, run, flags)
         mine = [letter for letter in wanted if letter.run == group]
-        number = retry_letters(run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"])
+        number = retry_letters(
+            run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"], choice=serving
+        )
         if number:
             return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_DONE
     if not quiet:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import conclude, isolation_choices, observing_choices, settings_choices, verbosity
+from openmsi_core.cli.common import (
+    cipher_choice,
+    conclude,
+    crypto_choices,
+    isolation_choices,
+    observing_choices,
+    settings_choices,
+    verbosity,
+)
 from openmsi_core.cli.layers import given_options
 from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, PluginError
@@ -41,10 +49,11 @@ log = logging.getLogger(__name__)
 @isolation_choices
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
 @observing_choices
+@crypto_choices
 @settings_choices
 @verbosity
 @click.pass_context
-def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **given: Any) -> int:
+def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, serve_keys: str | None, **given: Any) -> int:
     """Run one plugin on the files of a topic, until it is stopped.
 
     The plugin's own options are flags too: `openmsi run disk --help` lists those of disk.
@@ -67,7 +76,8 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
                 say(facts, ended)
             progress.update(files=counts.files, bytes=counts.bytes, note=_letters(counts.letters))
 
-        report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)
+        choice = cipher_choice(settings, chosen.crypto, serve_keys)
+        report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce, choice=choice)
     counts = report.counts
     conclude(
         f"{counts.files:,} files done, {counts.unchanged:,} of them unchanged, {counts.results:,} results, "

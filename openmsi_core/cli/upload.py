@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import conclude, settings_choices, verbosity
+from openmsi_core.cli.common import cipher_choice, conclude, crypto_choices, settings_choices, verbosity
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--chunk-size", default="512KiB", show_default=True, metavar="SIZE", help="Bytes in one record.")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Goes with each file; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file (and a receipt) on standard output.")
+@crypto_choices
 @settings_choices
 @verbosity
 def upload(paths: tuple[Path, ...], *, topic: str, settings: Settings, quiet: bool, as_json: bool, **given: Any) -> int:
@@ -54,6 +55,7 @@ def upload(paths: tuple[Path, ...], *, topic: str, settings: Settings, quiet: bo
         done = upload_files(
             files, topic, settings.kafka, chunk=chunk, meta=meta, report=teller.report, complain=teller.complain,
             piped=piped, progress=None if quiet else teller, receipts=receipts,
+            choice=cipher_choice(settings, given["crypto"], given["serve_keys"]),
         )  # fmt: skip
     done.tally.left_out = teller.complaints
     conclude(summary(done.tally), quiet=quiet)

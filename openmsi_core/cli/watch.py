@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
+from openmsi_core.cli.common import (
+    cipher_choice,
+    conclude,
+    crypto_choices,
+    observing_choices,
+    settings_choices,
+    verbosity,
+)
 from openmsi_core.errors import FolderError
 
 if TYPE_CHECKING:
@@ -34,9 +41,10 @@ if TYPE_CHECKING:
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Goes with each file; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
 @observing_choices
+@crypto_choices
 @settings_choices
 @verbosity
-def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **given: Any) -> int:
+def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, serve_keys: str | None, **given: Any) -> int:
     """Send the files of a folder: what is there and was not sent yet, what comes, and what changes.
 
     DIR is a folder, or the name of a [watch.NAME] in the configuration. What was sent is remembered, so after a
@@ -58,7 +66,8 @@ def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **give
         raise FolderError(_no_folder(folder, chosen.path, sorted(settings.watch)))
     with reporter("sent", quiet=quiet or not _is_terminal()) as progress:
         teller = Teller(progress, as_json=as_json)
-        done = watch_folder(chosen, settings.kafka, settings.state, report=teller.report)
+        choice = cipher_choice(settings, chosen.crypto, serve_keys)
+        done = watch_folder(chosen, settings.kafka, settings.state, report=teller.report, choice=choice)
     conclude(summary(done.tally), quiet=quiet)
     return exit_code(done.tally, done.signal, ends=chosen.once)
 

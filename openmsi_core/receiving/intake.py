@@ -123,6 +123,10 @@ class Intake:
             if result is not None:
                 yield result
 
+    def awaits_keys(self, since_ms: int) -> bool:
+        """True when a record was parked at ``since_ms``, our clock, or later: its key may come soon."""
+        return any(each.since_ms >= since_ms for each in self.parked)
+
     def say_unfinished(self) -> None:
         """Log what is still open: five files by name, and how many more."""
         for text in islice(self.assembler.unfinished(), _NAMED):

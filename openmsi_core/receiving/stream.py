@@ -268,7 +268,8 @@ class Stream:
         if self._shared_at is None or (others and self._clock() - self._shared_at < self._pace.sharing):
             return False
         is_written = not self._outcomes.must_anchor and (not self._outcomes or self._outcomes.only_held)
-        idle = not self._took and not len(self._dispatch) and not self._intake.waiting and is_written
+        awaits_keys = self._intake.awaits_keys(self._intake.now_ms() - int(self._pace.keys * 1000) + 1)
+        idle = not (self._took or len(self._dispatch) or self._intake.waiting or awaits_keys) and is_written
         return idle and (self._is_at_end(source) or not self._intake.assignments())
 
     def _is_cut_off(self) -> bool:

@@ -63,6 +63,7 @@ def load(
         watch=document.watch,
         run=document.run,
         state=document.state,
+        crypto=document.crypto,
         file=file,
         origins=loading.origins,
     )

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from openmsi_core.errors import SettingsError
 from openmsi_core.settings.reading import Keys
-from openmsi_core.settings.tables import Document, RunSettings, WatchSettings, is_secret
+from openmsi_core.settings.tables import CryptoSettings, Document, RunSettings, WatchSettings, is_secret
 
-_TABLES: Mapping[str, type[BaseModel]] = {"run": RunSettings, "watch": WatchSettings}
+_TABLES: Mapping[str, type[BaseModel]] = {"run": RunSettings, "watch": WatchSettings, "crypto": CryptoSettings}
 
 
 def _report(problems: Sequence[str], whose: str) -> str:

@@ -152,6 +152,7 @@ class WatchSettings(_Observed):
     chunk: Bytes = Field(default=512 * 1024, ge=16 * 1024, le=8 * 1024 * 1024)
     meta: Mapping[str, str | int | float] = {}
     runs: Names = ()
+    crypto: str | None = Field(default=None, min_length=1)
 
 
 class RunSettings(_Observed):
@@ -183,6 +184,7 @@ class RunSettings(_Observed):
     isolate: Literal["thread", "process"] = "thread"
     plugin_timeout: Seconds = Field(default=300.0, ge=0.1)
     plugin_memory: Bytes = Field(default=2 * 1024**3, ge=128 * 1024 * 1024)
+    crypto: str | None = Field(default=None, min_length=1)
     options: Mapping[str, Any] = Field(default={}, repr=False)
 
     @property
@@ -206,6 +208,21 @@ class RunSettings(_Observed):
         return values
 
 
+class CryptoSettings(_Table):
+    """``[crypto]``: what all encrypted runs and watches share. ``folder`` is where nodes lie; spans are seconds.
+
+    Which node a run or a watch uses is said there: no two processes share one.
+    """
+
+    folder: Folder = Field(
+        default_factory=lambda: Path(platformdirs.user_config_dir("openmsi", appauthor=False)) / "crypto"
+    )
+    keyring: Literal["memory", "file"] = "memory"
+    accept_plain: bool = False
+    serve_keys: Seconds = Field(default=60.0, ge=0)
+    unreadable_after: Seconds | None = Field(default=None, gt=0)
+
+
 class Document(_Table):
     """The whole of `openmsi.toml`, with the environment and flags on top."""
 
@@ -213,6 +230,7 @@ class Document(_Table):
     watch: Mapping[str, WatchSettings] = {}
     run: Mapping[str, RunSettings] = {}
     include: Names = ()
+    crypto: CryptoSettings = Field(default_factory=CryptoSettings)
     state: Folder = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi", appauthor=False)))
 
 
@@ -256,5 +274,6 @@ class Settings:
     watch: Mapping[str, WatchSettings]
     run: Mapping[str, RunSettings]
     state: Path
+    crypto: CryptoSettings = field(default_factory=CryptoSettings)
     file: Path | None = None
     origins: Mapping[tuple[str, ...], Origin] = field(default_factory=dict, repr=False)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from openmsi_core.wiring.arriving import Status as Status
     from openmsi_core.wiring.arriving import ledgers_of as ledgers_of
     from openmsi_core.wiring.arriving import verify as verify
+    from openmsi_core.wiring.encrypting import UNENCRYPTED as UNENCRYPTED
+    from openmsi_core.wiring.encrypting import Choice as Choice
+    from openmsi_core.wiring.encrypting import chosen as chosen
     from openmsi_core.wiring.letters import letters_in as letters_in
     from openmsi_core.wiring.letters import retry_letters as retry_letters
     from openmsi_core.wiring.letters import save_letter as save_letter
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from openmsi_core.wiring.uploads import Receipts as Receipts
 
 _HOMES = {
+    "Choice": "openmsi_core.wiring.encrypting",
     "Lookout": "openmsi_core.wiring.arriving",
     "Receipts": "openmsi_core.wiring.uploads",
     "ReplayReport": "openmsi_core.wiring.replaying",
@@ -40,7 +44,9 @@ _HOMES = {
     "RunReport": "openmsi_core.wiring.receiving",
     "SendReport": "openmsi_core.wiring.sending",
     "Status": "openmsi_core.wiring.arriving",
+    "UNENCRYPTED": "openmsi_core.wiring.encrypting",
     "choose_files": "openmsi_core.wiring.replaying",
+    "chosen": "openmsi_core.wiring.encrypting",
     "isolation_of": "openmsi_core.wiring.receiving",
     "ledgers_of": "openmsi_core.wiring.arriving",
     "letters_in": "openmsi_core.wiring.letters",
@@ -58,6 +64,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "UNENCRYPTED",
+    "Choice",
     "Lookout",
     "Receipts",
     "ReplayReport",
@@ -66,6 +74,7 @@ __all__ = [
     "SendReport",
     "Status",
     "choose_files",
+    "chosen",
     "isolation_of",
     "ledgers_of",
     "letters_in",

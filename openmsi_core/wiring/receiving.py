@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from openmsi_core.crypto.plain import Plain
 from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.paths import wanted
 from openmsi_core.files.spool import Spool
@@ -31,6 +30,13 @@ from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
 from openmsi_core.wiring.building import Built, Isolation
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.encrypting import (
+    UNENCRYPTED,
+    USUAL_UNREADABLE,
+    Choice,
+    Encryption,
+    encryption,
+)
 from openmsi_core.wiring.measured import aged, measured
 from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.observing import Watched, identity, observed
@@ -55,21 +61,21 @@ def run_plugin(
     values: Mapping[str, object],
     *,
     announce: Callable[[RunFacts, Counts, Sequence[Ended]], None],
+    choice: Choice = UNENCRYPTED,
 ) -> RunReport:
     """Run one plugin on one topic until it is stopped by a signal, or has caught up if the settings ask for that.
 
-    ``values`` are the plugin's options. Raises PluginError, SettingsError, TopicError, FolderError, BrokerError.
+    ``values`` are the plugin's options. Raises UsageError of any kind, BrokerError, CipherDown.
     """
     built, stopping = Built(settings.plugin, values, isolation_of(settings)), Event()
-    probe = built.probe
+    probe, waits = built.probe, not settings.until_caught_up
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
         watched = stack.enter_context(observed(settings, kafka, _identity(settings, probe.facts)))
-        reached_run = reached(
-            lambda: facts_of(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up
-        )
+        reached_run = reached(lambda: facts_of(settings, kafka, probe.facts), stopping, waits=waits)
         if reached_run is None:
             return RunReport(Counts(), 0, stopped[0])
+        crypt = stack.enter_context(encrypted(choice, kafka, reached_run, stopping))
         spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
         runners = stack.enter_context(built.runners(settings.workers or probe.workers, spool.folder))
@@ -78,13 +84,22 @@ def run_plugin(
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
         counts, is_wanted = Counts(), wanted_by(settings, probe.accepts)
         assembler = Assembler(spool, limits_of(settings), is_wanted, head=probe.facts.head)
-        intake = Intake(assembler, Plain(), counts, settings.max_file_size)
+        intake = Intake(assembler, crypt.sealer, counts, settings.max_file_size)
         told = _telling(partial(announce, run, counts), partial(observers.checkpoint, counts), watched)
-        stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
+        stream = stream_of(settings, run, intake, workers, told, stopping=stopping, **crypt.patience)
         source = stack.enter_context(_source(settings, kafka, stream, stopping))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
-        still_open = stream.run(*measured(stream, intake, source, store, watched), settings.until_caught_up)
+        seen, timed = measured(stream, intake, source, store, watched)
+        still_open = stream.run(crypt.source(seen), crypt.store(timed), settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
+
+
+def encrypted(
+    choice: Choice, kafka: Mapping[str, str], run: RunFacts, stopping: Event
+) -> AbstractContextManager[Encryption]:
+    """Encryption for a run: what it reads is opened; results, receipts and dead letters are sealed."""
+    writes = [run.letters_topic, run.receipts_topic, *([run.output_topic] if run.output_topic else [])]
+    return encryption(choice, kafka, writes, [run.topic], stopping)
 
 
 def try_plugin(
@@ -115,6 +130,8 @@ def stream_of(
     told: Announce,
     *,
     stopping: Event,
+    unreadable_after: float = USUAL_UNREADABLE,
+    keys: float = 0.0,
 ) -> Stream:
     """The poll loop of a run, with its limits."""
     return Stream(
@@ -122,7 +139,12 @@ def stream_of(
         intake,
         workers,
         first_offset=_first_offset(settings),
-        pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
+        pace=Pace(
+            incomplete_after=settings.incomplete_after,
+            breaker=settings.breaker,
+            unreadable_after=unreadable_after,
+            keys=keys,
+        ),
         room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit // 2),
         announce=told,
         stopping=stopping,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openmsi_core.errors import FolderError, UsageError
 from openmsi_core.plugins.samples import contract_class, with_reject
+from openmsi_core.wiring.encrypting import UNENCRYPTED, Choice
 from openmsi_core.wiring.letters import save_letter, show_letter
 
 
@@ -20,21 +21,28 @@ class Sampled:
 
 
 def save_as_test(
-    kafka: Mapping[str, str], state: Path, topic: str, letter_id: str, tests: Path, *, force: bool = False
+    kafka: Mapping[str, str],
+    state: Path,
+    topic: str,
+    letter_id: str,
+    tests: Path,
+    *,
+    force: bool = False,
+    choice: Choice = UNENCRYPTED,
 ) -> Sampled:
     """Save the file of a letter beside the contract class of its plugin in ``tests``, and name it under ``rejects``.
 
     Nothing is written when there is no such class. Raises NotWhole when its bytes are gone, UsageError, FolderError,
     TopicError, BrokerError.
     """
-    letter = show_letter(kafka, topic, letter_id)
+    letter = show_letter(kafka, topic, letter_id, choice)
     if not letter.get("file"):
         raise UsageError(f"letter {letter_id} is about a record that belongs to no file; only files become tests.")
     found = contract_class(tests, _names(letter))
     source = found.file.read_text("utf-8")
     try:
         found.samples_folder.mkdir(exist_ok=True)
-        sample = save_letter(kafka, state, topic, letter_id, found.samples_folder, force=force)
+        sample = save_letter(kafka, state, topic, letter_id, found.samples_folder, force=force, choice=choice)
         name = sample.relative_to(found.file.parent).as_posix()
         found.file.write_text(with_reject(source, found, name), "utf-8")
     except OSError as error:

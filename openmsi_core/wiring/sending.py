@@ -33,6 +33,7 @@ from openmsi_core.sending.uploading import Upload, gathered
 from openmsi_core.sending.watching import Watch
 from openmsi_core.settings import WatchSettings, span_of
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.encrypting import UNENCRYPTED, Choice, encryption
 from openmsi_core.wiring.measured import MeasuredSink, SenderNumbers
 from openmsi_core.wiring.observing import identity, observed
 from openmsi_core.wiring.receipts import Beside
@@ -53,11 +54,17 @@ class SendReport:
 
 
 def watch_folder(
-    settings: WatchSettings, kafka: Mapping[str, str], state: Path, *, report: Callable[[Report], None]
+    settings: WatchSettings,
+    kafka: Mapping[str, str],
+    state: Path,
+    *,
+    report: Callable[[Report], None],
+    choice: Choice = UNENCRYPTED,
 ) -> SendReport:
     """Send the files of a folder until a signal stops it, or once if the settings ask for that.
 
-    ``state`` is where its ledger lies. Raises FolderError, SettingsError, TopicError, BrokerError.
+    ``state`` is where its ledger lies. Raises FolderError, SettingsError, TopicError, BrokerError, CipherError,
+    CipherDown.
     """
     root = settings.path.absolute()
     if not root.is_dir():
@@ -83,9 +90,10 @@ def watch_folder(
         )  # fmt: skip
         if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)) is None:
             return SendReport(Tally(), stopped[0])
+        crypt = stack.enter_context(encryption(choice, kafka, [settings.topic], [], stop))
         stack.enter_context(beside.following(stop))
         report = numbers.noting(report, watched)
-        sink = MeasuredSink(sink, numbers, watched)
+        sink = MeasuredSink(crypt.sink(sink, settings.topic), numbers, watched)
         watch = Watch(
             ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report,
             hints=None if rules.polling or settings.once else FolderHints(root),
@@ -120,11 +128,14 @@ def upload_files(
     piped: Seen | None = None,
     progress: Moved | None = None,
     receipts: Receipts | None = None,
+    choice: Choice = UNENCRYPTED,
 ) -> SendReport:
     """Send files and folders, and a file that came through a pipe, once, and wait until the broker has them.
 
+
     ``complain`` is told of places that cannot be looked at, ``progress`` how far it is. With ``receipts``, wait for
-    those after that. Raises UsageError, SettingsError, TopicError, BrokerError.
+    those after that; with ``choice``, hand out the keys for a while. Raises UsageError, SettingsError, TopicError,
+    BrokerError, CipherError, CipherDown.
     """
     more = [piped] if piped is not None else []
     files = chain(more, gathered(paths, complain))
@@ -134,6 +145,7 @@ def upload_files(
         connect = partial(_outgoing, kafka, topic, chunk, PATIENT_SECONDS, lambda _: None)
         if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=False)) is None:
             return SendReport(Tally(), stopped[0])
+        sink = stack.enter_context(encryption(choice, kafka, [topic], [], stop)).sink(sink, topic)
         if receipts is not None:
             stack.enter_context(receipts)
         if progress is not None:

@@ -19,7 +19,7 @@ import openmsi_plugins
 from openmsi_core.cli import COMMANDS, openmsi
 from openmsi_core.plugins.loader import options_of
 from openmsi_core.plugins.options import flags_of
-from openmsi_core.settings import RunSettings, WatchSettings, bytes_of, load, seconds_of
+from openmsi_core.settings import CryptoSettings, RunSettings, WatchSettings, bytes_of, load, seconds_of
 from openmsi_core.settings.tables import Document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,12 @@ def test_configuration_on_the_pages_is_valid(page, text, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "title"),
-    [(WatchSettings, "## `[watch.NAME]`"), (RunSettings, "## `[run.NAME]`"), (Document, "## Everything")],
+    [
+        (WatchSettings, "## `[watch.NAME]`"),
+        (RunSettings, "## `[run.NAME]`"),
+        (CryptoSettings, "## `[crypto]`"),
+        (Document, "## Everything"),
+    ],
 )
 def test_every_setting_stands_on_its_page_with_its_default(model, title) -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
