@@ -49,7 +49,7 @@ def text(found: Status, failed: Sequence[Arrival], runs: Sequence[RunShare]) -> 
             last = f", the last at {shown(run.at)}" if run.at else ""
             yield f"  {shown(run.run)}: {run.arrived:,} arrived, {run.failed:,} failed{last}"
     if arrivals.skipped:
-        yield f"  {arrivals.skipped:,} files were there before the watch and are not sent (--new-only)"
+        yield f"  {arrivals.skipped:,} files are not sent: sidecars, or there before the watch (--new-only)"
     if found.left_out:
         yield f"  {found.left_out:,} places in the folder cannot be looked at or sent; `openmsi watch` says which"
     for caveat in found.caveats:

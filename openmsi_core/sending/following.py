@@ -19,6 +19,7 @@ PAUSE = 2.0
 _LONGEST_PAUSE = 60.0
 _BATCH = 5000
 _FAR = 1 << 62
+NONE_OF_OURS = "%d records among the receipts are none, or are sealed, which is not opened here: they tell nothing"
 _LOOK_SECONDS = 60.0
 _PRUNE_SECONDS = 600.0
 
@@ -127,7 +128,7 @@ class Following:
         """Read on to the present end, and hand over what did not arrive whole."""
         foreign = read_on(reader, book, topic_id, self._stop.is_set)
         if foreign:
-            _log.warning("%d records among the receipts are none", foreign)
+            _log.warning(NONE_OF_OURS, foreign)
         lost = book.incomplete()
         if lost:
             self._lost(lost)

@@ -119,10 +119,8 @@ class Sender:
         Waits up to ``timeout`` seconds when there is nothing to produce. Raises BrokerError; it may be called again.
         """
         self._small_first = not self._small_first  # whoever comes first may use up the budget
-        if self._small_first:
-            moved = self._send_small() | self._send_large()
-        else:
-            moved = self._send_large() | self._send_small()
+        sends = (self._send_small, self._send_large) if self._small_first else (self._send_large, self._send_small)
+        moved = sum(send() for send in sends) > 0
         served = self.outlet.serve(0.0 if moved or self._over else timeout)
         return self._conclude() or moved or served > 0
 

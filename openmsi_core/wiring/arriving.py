@@ -14,7 +14,7 @@ from typing import Self
 from openmsi_core.errors import FolderError, OpenmsiError
 from openmsi_core.ports import RecordReader
 from openmsi_core.sending.arrivals import Account, Arrival, Arrivals, RunShare, Stage, Version, unknown
-from openmsi_core.sending.following import read_on
+from openmsi_core.sending.following import NONE_OF_OURS, read_on
 from openmsi_core.sending.ledger import ledger_file
 from openmsi_core.sending.ledgers import SEEN, About, about_in, is_watched, known_ledgers
 from openmsi_core.sending.receiptbook import ReceiptBook
@@ -111,16 +111,19 @@ class Lookout:
         if not is_there:
             caveats.append(f"the folder {self.about.root} cannot be looked at: what waits there is not counted")
         self._account.wait_for(())
+        can_read = True
         try:
-            self._read()
+            if foreign := self._read():
+                caveats.append(NONE_OF_OURS % foreign)
         except OpenmsiError as error:
+            can_read = False
             caveats.append(f"receipts could not be read now: {error}")
         arrivals = self._account.arrivals()  # while the scan goes on: mostly it finds nothing that waits
         waiting = looking.result() if looking is not None else []
         if waiting:
             self._account.wait_for(waiting)
             arrivals = self._account.arrivals()
-        if not arrivals.is_complete and not caveats:
+        if not arrivals.is_complete and can_read:
             caveats += self._stuck()
         watched = is_watched(self._book.fact(SEEN), time.time_ns())
         return Status(self.about, arrivals, watched, self._book.read_ns(), scanner.left_out, caveats)
@@ -133,11 +136,11 @@ class Lookout:
         """What each run said of the files, by the same look."""
         return self._account.runs()
 
-    def _read(self) -> None:
+    def _read(self) -> int:
         if self._reader is None:
             self._topic_id = self._beyond.topic_id()
             self._reader = self._stack.enter_context(self._beyond.reader())
-        read_on(self._reader, self._book, self._topic_id)
+        return read_on(self._reader, self._book, self._topic_id)
 
     def _stuck(self) -> list[str]:
         try:

@@ -70,17 +70,18 @@ class Beside:
 
     @contextmanager
     def introduced(self) -> Iterator[None]:
-        """Say in the open ledger what it is about, and at the end that the watch is gone."""
-        given = self._settings
-        about = About(self._ledger.file, self._ledger.root, given.topic, given.include, given.exclude, given.runs)
-        self._ledger.set_fact(ABOUT, about.as_text())
-        with ReceiptBook(self._ledger.file):  # an index over millions of rows is made before anything is sent
-            pass
-        self._presence()
-        try:
-            yield
-        finally:
-            self._presence.end()
+        """Open the ledger, say in it what it is about, and at the end that the watch is gone. Raises FolderError."""
+        ledger, given = self._ledger, self._settings
+        about = About(ledger.file, ledger.root, given.topic, given.include, given.exclude, given.runs)
+        with ledger:
+            ledger.set_fact(ABOUT, about.as_text())
+            with ReceiptBook(ledger.file):  # an index over millions of rows is made before anything is sent
+                pass
+            self._presence()
+            try:
+                yield
+            finally:
+                self._presence.end()
 
     @contextmanager
     def following(self, stop: Event) -> Iterator[None]:

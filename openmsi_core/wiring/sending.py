@@ -39,7 +39,7 @@ from openmsi_core.wiring.measured import MeasuredSink, SenderNumbers
 from openmsi_core.wiring.observing import identity, observed
 from openmsi_core.wiring.receipts import Beside
 from openmsi_core.wiring.signals import signals_set
-from openmsi_core.wiring.uploads import Moved, Receipts, both, counted
+from openmsi_core.wiring.uploads import Moved, Receipts, accompanied, both
 
 _log = logging.getLogger(__name__)
 
@@ -65,16 +65,12 @@ def watch_folder(
 ) -> SendReport:
     """Send the files of a folder until a signal stops it, or once if the settings ask for that.
 
-    ``state`` is where its ledger lies. Raises FolderError, SettingsError, TopicError, BrokerError, CipherError,
-    CipherDown.
+    Its ledger lies in ``state``. Raises FolderError, SettingsError, TopicError, BrokerError, CipherError, CipherDown.
     """
     root = settings.path.absolute()
     if not root.is_dir():
         raise FolderError(f"there is no folder {root}; create it, or watch another one")
-    manner = _manner(
-        settings.chunk, settings.meta, span=span_of(settings.selected), sidecars=Sidecars(settings.sidecar),
-        renaming=Renaming(settings.rename),
-    )  # fmt: skip
+    manner = _manner_of(settings)
     rules = _rules(settings, root)
     ledger = Ledger(ledger_file(state, root, settings.topic), root=root, topic=settings.topic)
     beside = Beside(ledger, kafka, settings)
@@ -85,14 +81,9 @@ def watch_folder(
         watched = stack.enter_context(observed(settings, kafka, identity("watch", str(root), settings.topic)))
         numbers = SenderNumbers()
         watched.vitals.counting(numbers.counts, dict)
-        stack.enter_context(ledger)
         stack.enter_context(beside.introduced())
-        connect = partial(
-            _outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS,
-            ledger.belongs_to,
-        )  # fmt: skip
-        sink = reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)
-        if sink is None:
+        connect = partial(_outgoing, kafka, settings.topic, settings.chunk, PATIENT_SECONDS, ledger.belongs_to)
+        if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)) is None:
             return SendReport(Tally(), stopped[0])
         crypt = stack.enter_context(encryption(choice, kafka, [settings.topic], [], stop))
         stack.enter_context(beside.following(stop))
@@ -105,6 +96,11 @@ def watch_folder(
             readers=stack.enter_context(Readers(_READERS_FAR if rules.polling else _READERS)),
         )  # fmt: skip
         return SendReport(watch.run(), stopped[0])
+
+
+def _manner_of(settings: WatchSettings) -> Manner:
+    selected, sidecars, renaming = span_of(settings.selected), Sidecars(settings.sidecar), Renaming(settings.rename)
+    return _manner(settings.chunk, settings.meta, span=selected, sidecars=sidecars, renaming=renaming)
 
 
 def _rules(settings: WatchSettings, root: Path) -> Rules:
@@ -137,7 +133,6 @@ def upload_files(
 ) -> SendReport:
     """Send files and folders, and a file that came through a pipe, once, and wait until the broker has them.
 
-
     ``complain`` is told of places that cannot be looked at, ``progress`` how far it is. With ``receipts``, wait for
     those after that; with ``choice``, hand out the keys for a while. Raises UsageError, SettingsError, TopicError,
     BrokerError, CipherError, CipherDown.
@@ -151,10 +146,7 @@ def upload_files(
         if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=False)) is None:
             return SendReport(Tally(), stopped[0])
         sink = stack.enter_context(encryption(choice, kafka, [topic], [], stop)).sink(sink, topic)
-        if receipts is not None:
-            stack.enter_context(receipts)
-        if progress is not None:
-            stack.enter_context(counted(progress, chain(more, gathered(paths, lambda *_: None))))
+        stack.enter_context(accompanied(receipts, progress, chain(more, gathered(paths, lambda *_: None))))
         upload = Upload(
             files, sink, stop,
             manner=_manner(chunk, meta), budget=_budget(kafka),

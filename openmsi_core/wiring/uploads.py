@@ -106,3 +106,14 @@ class Receipts:
             return stuck(self._kafka, self._name, _PATIENCE)
         except OpenmsiError as error:
             return f"whether {self._name} can be read to its end is not known: {error}"
+
+
+@contextmanager
+def accompanied(receipts: Receipts | None, progress: Moved | None, files: Iterable[Seen]) -> Iterator[None]:
+    """While inside, what was asked for goes on beside the upload: ``files`` are counted, receipts can be waited for."""
+    with ExitStack() as stack:
+        if receipts is not None:
+            stack.enter_context(receipts)
+        if progress is not None:
+            stack.enter_context(counted(progress, files))
+        yield

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from openmsi_core.model import FileVersion, Outcome, PluginFacts, Position, Reco
 from openmsi_core.receiving.envelopes import notices_of
 from openmsi_core.receiving.jobs import Ended, RunFacts
 from openmsi_core.sending import receiptbook, receipttables
+from openmsi_core.sending.arrivals import Account
 from openmsi_core.sending.entries import State
 from openmsi_core.sending.ledger import Ledger
 from openmsi_core.sending.receiptbook import Lost, ReceiptBook
 from openmsi_core.sending.receipts import receipt_in
 from openmsi_core.sending.receipttables import NoLedger, fact_in
-from tests.receipts_fakes import DIGEST, entry, id_of, ledger_at, receipt, told
+from openmsi_core.sending.verifying import verify
+from tests.receipts_fakes import CONTENT, DIGEST, entry, id_of, ledger_at, receipt, told
 
 NOW_MS = time.time_ns() // 1_000_000
 
@@ -226,3 +229,28 @@ def test_the_receipt_that_a_test_makes_has_the_fields_of_a_real_one() -> None:
     span.add(Position("t", 0, 5))
     (real,) = notices_of(Ended(Outcome(What.DONE), (), span, version), run, datetime.now(UTC))
     assert json.loads(real.value).keys() == json.loads(told(b"a", 7)).keys()
+
+
+def test_a_file_that_was_renamed_on_its_way_is_known_by_its_id(tmp_path: Path) -> None:
+    """Its receipts speak of the path in the topic, the ledger of the one in the folder."""
+    file = ledger_at(tmp_path, replace(entry(b"a", 1), sent_as=b"2026/a"), replace(entry(b"b", 2), sent_as=b"2026/b"))
+    yesterday = NOW_MS - 25 * 3600 * 1000
+    with ReceiptBook(file) as book:
+        book.take([(receipt(b"2026/a", 1), yesterday), (receipt(b"2026/b", 2, "incomplete"), yesterday)], {0: 2})
+        assert book.incomplete() == [Lost(b"b", id_of(2), "openmsi-disk", "because of incomplete", 1)]
+        account = Account(book)
+        account.wait_for(())
+        found = {str(each.path): str(each.stage) for each in account.files()}
+    assert found == {"a": "delivered", "b": "failed"}
+
+
+def test_of_a_range_the_bytes_that_were_sent_are_compared(tmp_path: Path) -> None:
+    whole = b"head" + CONTENT + b"tail"
+    (tmp_path / "a").write_bytes(whole)
+    row = replace(entry(b"a", 1), size=len(whole), span=(4, 4 + len(CONTENT)))
+    file = ledger_at(tmp_path, row)
+    with ReceiptBook(file) as book:
+        book.take([(receipt(b"a", 1), NOW_MS)], {0: 1})
+        account = Account(book)
+        account.wait_for(())
+        assert [each.what for each in verify(tmp_path, account.files())] == ["equal"]
