@@ -11,12 +11,13 @@ import pytest
 from openmsi_core.testing import SinkContract
 from openmsi_core.testing.buckets import S3Server
 
-pytestmark = pytest.mark.s3
+pytestmark = [pytest.mark.s3, pytest.mark.usefixtures("openmsi_broker")]  # before the guards count processes
 
 
 class TestS3(SinkContract):
     plugin = "s3"
     samples = ["../../plugin_template/tests/data/theta.xrdml"]
+    waive = {"import-network": "urllib3 binds a local socket when it is imported, to see whether there is IPv6"}
 
     @pytest.fixture(autouse=True)
     def _server(self, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
