@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 Options = Mapping[str, object]
 
 _BACK_SECONDS = 3600.0
-_CALL_SECONDS = 2.0  # the library's lock is held meanwhile
+_CALL_SECONDS = 2.0
 _BEGINNING = -2
 _PAUSE = 0.2  # s; a client that fails at once must not make its thread spin
 
@@ -113,13 +113,8 @@ class _ConsumerGuard:
             return {}
 
     def assign_and_seek(self, places: Any) -> None:
-        """Assign now, or at the next poll."""
-        try:
-            self._assigns(self._placed(places))
-            self._again = None
-        except Exception as error:  # noqa: BLE001
-            self._pulse.failed(error)
-            self._again = places
+        """Assign at the next poll: now the library holds its lock, and the broker may take its time."""
+        self._again = places
 
     def _placed(self, places: Any) -> Any:
         """``places`` with an offset each. Where the library has none, the messages of the last hour are read.
