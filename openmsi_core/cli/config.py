@@ -91,6 +91,8 @@ def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield ("state",), str(settings.state)
     for name, value in settings.kafka.items():
         yield ("kafka", name), _hidden((name,), value)
+    for key, value in settings.crypto.model_dump(mode="json", by_alias=True).items():
+        yield ("crypto", key), value
     for table, named in (("watch", settings.watch), ("run", settings.run)):
         for name, each in named.items():
             plain = each.model_dump(mode="json", by_alias=True)

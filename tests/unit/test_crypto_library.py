@@ -139,7 +139,7 @@ def opened(node, **more) -> tuple[Exchange, Cipher]:
     return exchange, Cipher(exchange, ["t"], lambda: ANYTHING, **more)
 
 
-def test_without_a_broker_keys_are_made_and_stored_and_seal(library, tmp_path) -> None:
+def test_without_a_broker_keys_are_made_and_stored_and_seal(library, tmp_path, caplog) -> None:
     node = make_node(tmp_path)
     exchange, cipher = opened(node)
     try:
@@ -154,6 +154,7 @@ def test_without_a_broker_keys_are_made_and_stored_and_seal(library, tmp_path) -
             assert b"k" not in exchange._inner._cwaits["t"]
     finally:
         exchange.close()
+    assert not [each for each in caplog.records if each.name.startswith("kafkacrypto")]  # it logs chains and escrows
     assert "oldkeys" in node.config.read_text()
     assert node.config.stat().st_mode & 0o077 == 0
 
