@@ -155,6 +155,8 @@ def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any, str]]:
 
     plain: list[tuple[tuple[str, ...], Any]] = [(("state",), str(settings.state))]
     plain += [(("kafka", name), _hidden((name,), value)) for name, value in settings.kafka.items()]
+    crypto = settings.crypto.model_dump(mode="json", by_alias=True)
+    plain += [(("crypto", key), value) for key, value in crypto.items()]
     for name, watch in settings.watch.items():
         plain += [(("watch", name, key), value) for key, value in watch.model_dump(mode="json", by_alias=True).items()]
     for name, run in settings.run.items():

@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 
 Options = Mapping[str, object]
 
+_BACK_SECONDS = 3600.0
+_CALL_SECONDS = 2.0
+_BEGINNING = -2
 _PAUSE = 0.2  # s; a client that fails at once must not make its thread spin
 
 
@@ -36,15 +39,13 @@ class Pulse:
 
 
 def consumer_settings(options: Options, group: str) -> dict[str, object]:
-    """For the exchange's consumer: requests that came while nobody was there must be read."""
+    """For the exchange's consumer. It is assigned what it reads, and its group has no members and no commits."""
     return {
         **options,
         "group.id": group,
         "auto.offset.reset": "earliest",
-        "enable.auto.commit": True,
+        "enable.auto.commit": False,
         "topic.metadata.refresh.interval.ms": 2000,
-        # it looks up where it stood; on a fresh cluster nobody knows that at first, and it would ask again after 60 s
-        "coordinator.query.interval.ms": 1000,
     }
 
 
@@ -55,7 +56,6 @@ def controller_settings(options: Options, node: str) -> dict[str, object]:
     (As a static member it would not wait, and would not be given topics that are new since.)
     """
     return consumer_settings(options, node) | {
-        "enable.auto.commit": False,
         "client.id": node,
         "session.timeout.ms": 6_000,
         "heartbeat.interval.ms": 2_000,
@@ -89,6 +89,7 @@ class _ConsumerGuard:
         self._polls, self._assigns = consumer.poll, consumer.assign_and_seek
         self._subscribes, self._commits = consumer.subscribe, consumer.commit
         self._pulse = pulse
+        self._begins: dict[str, int] = {}
         self._again: Any = None
         self._is_ending = False
 
@@ -103,7 +104,7 @@ class _ConsumerGuard:
             raise SystemExit  # which ends a thread without a word
         try:
             if self._again is not None:
-                self._assigns(self._again)
+                self._assigns(self._placed(self._again))
                 self._again = None
             return self._polls(timeout_ms, max_records)
         except Exception as error:  # noqa: BLE001 - see the module
@@ -112,13 +113,29 @@ class _ConsumerGuard:
             return {}
 
     def assign_and_seek(self, places: Any) -> None:
-        """Assign now, or at the next poll."""
-        try:
-            self._assigns(places)
-            self._again = None
-        except Exception as error:  # noqa: BLE001
-            self._pulse.failed(error)
-            self._again = places
+        """Assign at the next poll: now the library holds its lock, and the broker may take its time."""
+        self._again = places
+
+    def _placed(self, places: Any) -> Any:
+        """``places`` with an offset each. Where the library has none, the messages of the last hour are read.
+
+        It would leave that to the group's commits. On a fresh cluster nobody answers where they are, and the client
+        was seen to wait for more than 30 s; older requests are of no use, because who still waits asks again.
+        """
+        for place in places:
+            if place.offset == 0:
+                if place.topic not in self._begins:
+                    self._begins[place.topic] = self._an_hour_ago(place)
+                place.offset = self._begins[place.topic]
+        return places
+
+    def _an_hour_ago(self, place: Any) -> int:
+        kind, seconds = type(place), _CALL_SECONDS
+        asked = kind(place.topic, place.partition, int((time.time() - _BACK_SECONDS) * 1000))
+        found = int(self._consumer.offsets_for_times([asked], timeout=seconds)[0].offset)
+        if found < 0:  # none is so young: what comes from now on
+            found = int(self._consumer.get_watermark_offsets(asked, timeout=seconds)[1])
+        return found or _BEGINNING
 
     def subscribe(self, *args: Any, **more: Any) -> None:
         """Subscribe; the controller asks again by itself."""

@@ -128,6 +128,7 @@ def made_by_the_library(lab: Lab, names: list[str]) -> None:  # noqa: F811
         store.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its provisioning leaves a file open
 def test_nodes_that_the_library_made_work_with_ours(lab) -> None:  # noqa: F811
     made_by_the_library(lab, ["theirs-a", "theirs-b"])
     rights = node_at(lab.keys / "theirs-a" / "theirs-a.config").rights()

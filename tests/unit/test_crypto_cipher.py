@@ -413,3 +413,38 @@ def test_logs_have_no_secret(caplog) -> None:
     for secret in (SECRET, keys.ours["t"].secret):
         assert secret.hex() not in caplog.text
         assert repr(secret) not in caplog.text
+
+
+def test_a_run_that_should_end_waits_for_keys_and_not_for_ever(tmp_path) -> None:
+    """Sealed records whose key comes in time are done; without a key the run ends, and they stay for the next one."""
+    from dataclasses import replace
+
+    from openmsi_core.receiving.pace import Pace
+    from tests.fakes import Log, values_of
+    from tests.rig import Rig
+
+    def ran(folder, comes: bool) -> Rig:
+        folder.mkdir()
+        keys, log = Keys(), Log()
+        for value in values_of("a.txt", b"content"):
+            log.put(blobs.seal(b"k1", SECRET, value, blobs.VALUE))
+        pace = replace(Pace(longest=0.05, housekeeping=0.0, stop_wait=0.5), keys=0.5)
+        rig = Rig(folder, log, lambda file: "done", sealer=turned(keys), pace=pace)
+        rig.intake.now_ms = lambda: time.monotonic_ns() // 1_000_000
+        polls = [0]
+
+        def before() -> None:
+            polls[0] += 1
+            if comes and polls[0] == 10:
+                keys.here["t", b"k1"] = SECRET
+
+        rig.source.before_poll = before
+        rig.run()
+        return rig
+
+    assert len(ran(tmp_path / "1", comes=True).results()) == 1
+    began = time.monotonic()
+    left = ran(tmp_path / "2", comes=False)
+    assert 0.5 <= time.monotonic() - began < 30
+    assert (left.results(), left.letters()) == ([], [])
+    assert all(each.offset == 0 for each in left.log.commits.values())
