@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from openmsi_core.errors import FolderError as FolderError
     from openmsi_core.errors import Reject as Reject
     from openmsi_core.errors import RetryLater as RetryLater
+    from openmsi_core.errors import TargetError as TargetError
     from openmsi_core.files.datafile import DataFile as DataFile
     from openmsi_core.model import Result as Result
     from openmsi_core.model import Stored as Stored
@@ -33,6 +34,7 @@ _HOMES = {
     "RetryLater": "openmsi_core.errors",
     "Sink": "openmsi_core.plugins.kinds",
     "Stored": "openmsi_core.model",
+    "TargetError": "openmsi_core.errors",
     "hookimpl": "openmsi_core.plugins.hooks",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "RetryLater",
     "Sink",
     "Stored",
+    "TargetError",
     "hookimpl",
 ]
 

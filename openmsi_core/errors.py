@@ -7,7 +7,9 @@
     │   ├── SettingsError        a configuration file, variable or flag is wrong
     │   ├── PluginError          a plugin is missing, broken, ambiguous or does not fit
     │   ├── TopicError           a topic is missing, or its settings cannot carry our records
-    │   └── FolderError          a folder cannot be read, written or shared
+    │   ├── FolderError          a folder cannot be read, written or shared
+    │   ├── TargetError          raised by a plugin: nothing can be done until a person acts -> the run ends
+    │   └── CipherError          encryption as it was asked for is not possible here
     ├── BrokerError              the broker cannot be used now                               exit 3
     │   ├── BrokerUnreachable    nobody answers: services wait, commands with an end give up
     │   ├── BrokerRefused        wrong password, wrong certificate, wrong protocol
@@ -16,10 +18,13 @@
     ├── NotDelivered             the broker refused one record for good
     ├── NotWhole                 what a dead letter is about cannot be put together again      exit 4
     ├── BreakerOpen              too many dead letters in a row                              exit 5
+    ├── CipherDown               encryption has stopped working                              exit 6
     ├── PathRefused              a relative path that must not exist
     ├── BadRecord                one record is not what a file record must be   -> dead letter, next record
     ├── BadVersion               the records of one file contradict each other  -> dead letter, next file
     ├── TooManyResults           a plugin made more results of one file than fit -> dead letter, next file
+    ├── PluginFailed             a plugin failed in a process of its own        -> tried again, then dead letter
+    ├── WorkLost                 files that waited for a flush went with it     -> each is handed in again
     ├── FileChanged              a file changed while it was read               -> abort, send anew
     ├── Reject                   raised by a plugin: this file is not for me    -> dead letter, next file
     └── RetryLater               raised by a plugin: not now                    -> the file is kept and comes back
@@ -30,12 +35,15 @@ again and then becomes a dead letter.
 
 from __future__ import annotations
 
+import traceback
+
 EXIT_DONE = 0
 EXIT_UNEXPECTED = 1
 EXIT_USAGE = 2
 EXIT_BROKER = 3
 EXIT_SOME_FAILED = 4
 EXIT_BREAKER = 5
+EXIT_CIPHER = 6
 EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141
 
@@ -66,6 +74,17 @@ class TopicError(UsageError):
 
 class FolderError(UsageError):
     """A folder cannot be read, written or shared."""
+
+
+class TargetError(UsageError):
+    """Raise this in a plugin when no file can be dealt with until a person changes something: the run ends.
+
+    Nothing of the file at hand is recorded, so that it comes again. Say what happened, where, and what to do.
+    """
+
+
+class CipherError(UsageError):
+    """A node, its chain, its topics or a library is not what encryption needs."""
 
 
 class BrokerError(OpenmsiError):
@@ -108,6 +127,12 @@ class BreakerOpen(OpenmsiError):
     exit_code = EXIT_BREAKER
 
 
+class CipherDown(OpenmsiError):
+    """Encryption has stopped working: nothing can be sealed, no key is handed out; a new start may help."""
+
+    exit_code = EXIT_CIPHER
+
+
 class SpoolFull(OpenmsiError):
     """The spool has no room for these bytes now, or its disk is in trouble; nothing has changed."""
 
@@ -126,6 +151,24 @@ class BadVersion(OpenmsiError):
 
 class TooManyResults(OpenmsiError):
     """A plugin made more results of one file than the run takes; the file becomes a dead letter."""
+
+
+class PluginFailed(OpenmsiError):
+    """A plugin failed in a process of its own.
+
+    ``what`` is the word for the dead letter (failed, crashed, timed-out, out-of-memory, too-much-output), ``error`` the
+    class of what it raised, if it raised anything, ``traceback`` where that was.
+    """
+
+    def __init__(self, text: str, *, what: str = "failed", error: str = "", traceback: str = "") -> None:
+        super().__init__(text)
+        self.what = what
+        self.error = error
+        self.traceback = traceback
+
+
+class WorkLost(OpenmsiError):
+    """The process that had written files and not flushed them is gone; none of these files is to blame."""
 
 
 class FileChanged(OpenmsiError):
@@ -153,3 +196,34 @@ class RetryLater(OpenmsiError):
         if not 0 <= self.seconds < 1e9:
             raise ValueError(f"RetryLater takes a number of seconds, not {seconds!r}")
         super().__init__(reason or f"asked to be called again in {self.seconds:g} s")
+
+
+_MAX_TEXT = 4000
+_MAX_TRACEBACK = 16 * 1024
+
+
+def text_of(error: BaseException) -> str:
+    """What the exception says, at most 4,000 characters that UTF-8 can carry; one that cannot even say is named."""
+    try:
+        said = str(error)
+    except BaseException:  # noqa: BLE001 - a plugin's own class may fail here too
+        said = f"{name_of(error)} (its text cannot be read)"
+    return (said or name_of(error))[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def name_of(error: BaseException) -> str:
+    """The name of its class, which a metaclass may hide."""
+    if isinstance(error, PluginFailed) and error.error:
+        return error.error
+    return str(type.__dict__["__qualname__"].__get__(type(error)))
+
+
+def traceback_of(error: BaseException) -> str:
+    """Where it was raised, the last 16 KiB of it."""
+    if isinstance(error, PluginFailed):
+        return error.traceback[-_MAX_TRACEBACK:]
+    try:
+        lines = traceback.format_exception(error)
+    except BaseException:  # noqa: BLE001 - it cannot be told with its text
+        lines = [*traceback.format_tb(error.__traceback__), f"{name_of(error)} (it cannot be shown)"]
+    return "".join(lines)[-_MAX_TRACEBACK:]

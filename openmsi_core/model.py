@@ -166,8 +166,9 @@ class Chunk:
     """A run of bytes of one file version, as one record carries it.
 
     ``version`` is there on the first record only; ``last`` carries ``sha256``; ``abort`` says that the sender
-    gives this version up. ``checksum`` is the record's CRC-32C: two records with one sequence number are the
-    same exactly if it is equal.
+    gives this version up. ``checksum`` is one of the record: two records with one sequence number are the
+    same exactly if it is equal. Where ``sha512`` is there, OpenMSIStream sent it: each of its records carries the
+    version and the whole file's digest, and the size is what it can be at most until ``last``.
     """
 
     file_id: bytes
@@ -180,6 +181,7 @@ class Chunk:
     size: int | None = None
     abort: bool = False
     checksum: int = 0
+    sha512: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,10 @@ class What(StrEnum):
     SUPERSEDED = "superseded"
     REJECTED = "rejected"
     FAILED = "failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed-out"
+    OUT_OF_MEMORY = "out-of-memory"
+    TOO_MUCH_OUTPUT = "too-much-output"
     RETRIES_EXHAUSTED = "retries-exhausted"
     INCOMPLETE = "incomplete"
     UNREADABLE = "unreadable"
@@ -216,20 +222,22 @@ class What(StrEnum):
     BEGINNING_LOST = "beginning-lost"
     HEADLESS = "headless"
     TOO_MANY_RESULTS = "too-many-results"
+    EARLY = "early"
 
     @property
     def is_letter(self) -> bool:
         """True when a person must look at it: it becomes a dead letter."""
-        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED, What.HEADLESS}
+        return self not in {What.DONE, What.NOT_WANTED, What.ABORTED, What.SUPERSEDED, What.HEADLESS, What.EARLY}
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to be produced: a result, a receipt or a dead letter."""
+    """A record to be produced: a result, a receipt or a dead letter. ``partition`` -1: as its key says."""
 
     topic: str
     key: bytes | None
     value: bytes
+    partition: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +260,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class PluginFacts:
-    """Which plugin did it: name, distribution, its version, and a digest of its options."""
+    """Which plugin did it: name, distribution, its version, a digest of its options; what it needs of a file."""
 
     name: str
     kind: str
     package: str
     version: str
     options_hash: str = ""
+    head: int = 0  # bytes of a file that are enough for it, 0: all
+    early: bool = False  # what it makes of them is published at once
 
 
 @dataclass(frozen=True, slots=True)

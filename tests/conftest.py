@@ -66,6 +66,12 @@ def embedded_broker() -> Iterator[Embedded]:
 
 
 @pytest.fixture(scope="session")
+def openmsi_broker(embedded_broker: Embedded) -> str:
+    """The broker of the contract suite is the one that the other tests have."""
+    return embedded_broker.address
+
+
+@pytest.fixture(scope="session")
 def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
     """A real Apache Kafka. Without Java and Maven its tests are skipped with the reason, in CI they fail."""
     reason = why_not()

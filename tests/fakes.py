@@ -2,97 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from openmsi_core.errors import BrokerUnreachable
-from openmsi_core.files import wire
-from openmsi_core.files.chunking import chunks
 from openmsi_core.files.datafile import DataFile
-from openmsi_core.model import (
-    Claim,
-    Commit,
-    FileVersion,
-    Outgoing,
-    PluginFacts,
-    Position,
-    Record,
-    RelativePath,
-    Result,
-    Stored,
-)
-from openmsi_core.ports import Listener
+from openmsi_core.model import PluginFacts, Position, Record, Result, Stored
+from openmsi_core.testing.logs import Log, LogSource, LogStore, values_of
 
-
-class Log:
-    """A topic with partitions that are lists of values, and the commits of one group."""
-
-    def __init__(self, partitions: int = 1) -> None:
-        self.partitions: list[list[bytes | None]] = [[] for _ in range(partitions)]
-        self.commits: dict[int, Commit] = {}
-        self.published: list[Outgoing] = []
-
-    def put(self, *values: bytes | None, partition: int = 0) -> None:
-        self.partitions[partition].extend(values)
-
-    def values(self, topic: str) -> list[bytes]:
-        return [each.value for each in self.published if each.topic == topic]
-
-
-class LogSource:
-    """Reads a Log like one member of a group; everything is assigned at the first poll."""
-
-    def __init__(self, log: Log, listener: Listener, topic: str = "t", timestamp_ms: int = 0) -> None:
-        self.log = log
-        self.listener = listener
-        self.topic = topic
-        self.timestamp_ms = timestamp_ms
-        self.paused = 0
-        self.resumed = 0
-        self.before_poll: Callable[[], None] = lambda: None
-        self._positions: dict[int, int] = {}
-
-    def assign(self, partitions: Iterable[int]) -> None:
-        claims = []
-        for partition in partitions:
-            commit = self.log.commits.get(partition)
-            high = len(self.log.partitions[partition])
-            claims.append(
-                Claim(partition, commit.offset if commit else None, commit.metadata if commit else "", 0, high)
-            )
-        self._positions |= self.listener.assigned(claims)
-
-    def revoke(self, partitions: Sequence[int]) -> None:
-        self.listener.revoked(partitions)
-        for partition in partitions:
-            del self._positions[partition]
-
-    def poll(self, timeout: float) -> Record | None:
-        if not self._positions:
-            self.assign(range(len(self.log.partitions)))
-        self.before_poll()
-        if self.paused > self.resumed:
-            return None
-        for partition, offset in self._positions.items():
-            if offset < len(self.log.partitions[partition]):
-                self._positions[partition] = offset + 1
-                value = self.log.partitions[partition][offset]
-                return Record(Position(self.topic, partition, offset), self.timestamp_ms, None, value)
-        return None
-
-    def partitions(self) -> int:
-        return len(self.log.partitions)
-
-    def positions(self) -> Mapping[int, int]:
-        return dict(self._positions)
-
-    def pause(self) -> None:
-        self.paused += self.paused == self.resumed
-
-    def resume(self) -> None:
-        self.resumed = self.paused
+__all__ = ["Call", "Handled", "Log", "LogReader", "LogSource", "LogStore", "values_of"]
 
 
 class LogReader:
@@ -120,23 +37,6 @@ class LogReader:
                 self.read.append(Position(self.topic, partition, offset))
                 value = self.log.partitions[partition][offset]
                 yield Record(self.read[-1], self.began_ms + offset, None, value)
-
-
-class LogStore:
-    """Writes checkpoints into a Log; ``failing`` of them fail first."""
-
-    def __init__(self, log: Log, failing: int = 0) -> None:
-        self.log = log
-        self.failing = failing
-        self.checkpoints = 0
-
-    def write(self, outgoing: Iterable[Outgoing], commits: Sequence[Commit], *, size: int = 0) -> None:
-        if self.failing:
-            self.failing -= 1
-            raise BrokerUnreachable("the broker is away")
-        self.checkpoints += 1
-        self.log.published += outgoing
-        self.log.commits |= {commit.partition: commit for commit in commits}
 
 
 class Call:
@@ -178,11 +78,3 @@ class Handled:
         self.results = results
         self.location = location
         self.unchanged = unchanged
-
-
-def values_of(path: str, data: bytes, *, chunk: int = wire.MIN_CHUNK, file_id: bytes | None = None) -> list[bytes]:
-    """The record values of one file."""
-    version = FileVersion(
-        file_id or os.urandom(16), RelativePath.parse(path), len(data), chunk, 1_700_000_000_000_000_000
-    )
-    return [wire.encode(each) for each in chunks(io.BytesIO(data), version)]

@@ -37,14 +37,23 @@ def install(
         file.write_text(source, "utf-8")
     info = folder / f"{package.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
+    (info / "METADATA").write_text(metadata_of(package, version, requires), "utf-8")
+    (info / "entry_points.txt").write_text(points_of(points), "utf-8")
+    return info
+
+
+def metadata_of(package: str, version: str, requires: Sequence[str]) -> str:
+    """What stands in METADATA."""
     metadata = ["Metadata-Version: 2.1", f"Name: {package}", f"Version: {version}"]
-    metadata += [f"Requires-Dist: {text}" for text in requires]
-    (info / "METADATA").write_text("\n".join(metadata) + "\n", "utf-8")
+    return "\n".join([*metadata, *(f"Requires-Dist: {text}" for text in requires)]) + "\n"
+
+
+def points_of(points: Mapping[str, Mapping[str, str]]) -> str:
+    """What stands in entry_points.txt."""
     lines = []
     for group, names in points.items():
         lines += [f"[{group}]", *(f"{name} = {target}" for name, target in names.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n", "utf-8")
-    return info
+    return "\n".join(lines) + "\n"
 
 
 def extractor(folder: Path, package: str, name: str, source: str, **more: object) -> Path:

@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 
 def problems_of(settings: Settings) -> Iterator[str]:
     """Every problem, with the line that it is about where there is one."""
-    from openmsi_core.kafka.admin import check_options
-
-    try:
-        if settings.kafka:
-            check_options(settings.kafka)
-    except UsageError as error:
-        yield str(error)
     for name in settings.run:
         yield from _run_problems(settings, name)
     yield from _topics(settings)
@@ -28,18 +21,9 @@ def problems_of(settings: Settings) -> Iterator[str]:
 
 
 def _run_problems(settings: Settings, name: str) -> Iterator[str]:
-    from openmsi_core.cli.options import refuse_plain_secrets
     from openmsi_core.plugins.catalogue import catalogue, find
-    from openmsi_core.plugins.loader import options_of
-    from openmsi_core.plugins.options import parse
 
     run = settings.run[name]
-    try:
-        refuse_plain_secrets(settings, name, run.plugin)
-        if run.options:  # without any, they may all come as flags
-            parse(options_of(run.plugin), run.options, f"run {name}")
-    except UsageError as error:
-        yield f"run {name}: {error}"
     entries = catalogue() if run.hooks else ()
     for hook in run.hooks:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from openmsi_core.errors import SettingsError
 
 if TYPE_CHECKING:
     from openmsi_core.settings import Settings
+    from openmsi_core.wiring import Choice
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,57 @@ def kafka_choices(command: Command) -> Command:
         return command(*args, kafka=dict(settings.kafka), **more)
 
     return with_kafka
+
+
+def isolation_choices(command: Command) -> Command:
+    """Adds --isolate, --plugin-timeout and --plugin-memory, None when they are not given."""
+    for option in (
+        click.option("--plugin-memory", metavar="SIZE", help="With --isolate process: for one file, as 2GiB."),
+        click.option("--plugin-timeout", metavar="SPAN", help="With --isolate process: for one file, as 5min."),
+        click.option(
+            "--isolate",
+            type=click.Choice(["thread", "process"]),
+            help="Run the plugin in this process, or where a crash or a hang costs one file.  [default: thread]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def crypto_choices(command: Command) -> Command:
+    """Adds --crypto and --serve-keys; passes both as they were given."""
+    command = click.option(
+        "--serve-keys", metavar="TIME", help="With --crypto: how long keys are handed out at the end. [default: 60s]"
+    )(command)
+    return node_choice(command)
+
+
+def node_choice(command: Command) -> Command:
+    """Adds --crypto; passes ``crypto``."""
+    return click.option("--crypto", metavar="NODE", help="Seal and open with this node: its name, or its folder.")(
+        command
+    )
+
+
+def cipher_choice(settings: Settings, node: str | None, serve_keys: str | None) -> Choice:
+    """How a command encrypts. Raises SettingsError."""
+    from openmsi_core.settings import seconds_of
+    from openmsi_core.wiring import chosen
+
+    choice = chosen(settings.crypto, node)
+    if serve_keys is None:
+        return choice
+    try:
+        return replace(choice, serve_seconds=float(str(seconds_of(serve_keys))))
+    except ValueError as error:
+        raise SettingsError(f"--serve-keys: {error}") from error
+
+
+def reading_choice(settings: Settings, node: str | None) -> Choice:
+    """How a command opens that only looks: it hands out no keys at its end."""
+    from openmsi_core.wiring import chosen
+
+    return replace(chosen(settings.crypto, node), serve_seconds=0.0)
 
 
 def observing_choices(command: Command) -> Command:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.errors import EXIT_DONE, EXIT_USAGE, SettingsError
+from openmsi_core.errors import EXIT_DONE, EXIT_USAGE, OpenmsiError, SettingsError
 
 if TYPE_CHECKING:
-    from openmsi_core.settings import Settings
+    from openmsi_core.settings import RunSettings, Settings
 
 
 @click.group()
 def config() -> None:
-    """Check and show the configuration. Needs no broker.
+    """Check and show the configuration, and describe it for editors. Needs no broker.
 
     \b
     Example: openmsi config check openmsi.toml
@@ -33,17 +34,18 @@ _FILE = click.argument("file", required=False, type=click.Path(path_type=Path, d
 def check(file: Path | None, as_json: bool) -> int:
     """Read the configuration and say every problem at once. Exit code 2: it is not usable.
 
-    Kafka's options are shown to librdkafka, the options of each run to its plugin; runs and watches that would get in
-    each other's way are named.
+    Kafka's options are shown to librdkafka, the options of each run, also those of the environment, to its plugin;
+    runs and watches that would get in each other's way are named.
 
     \b
     Example: openmsi config check openmsi.toml
     """
     from openmsi_core.cli.checking import problems_of
+    from openmsi_core.cli.layers import configuration_problems
     from openmsi_core.settings import find, load
 
     try:
-        settings = load(file)
+        settings = load(file, also=configuration_problems)
     except SettingsError as error:
         if not as_json:
             raise
@@ -69,10 +71,10 @@ def show(file: Path | None, as_json: bool) -> None:
     \b
     Example: openmsi config show
     """
-    from openmsi_core.settings import load, sources
+    from openmsi_core.settings import load
 
     settings = load(file)
-    rows = [(keys, value, sources(settings, keys)) for keys, value in _shown(settings)]
+    rows = list(_shown(settings))
     if as_json:
         told = [{"name": ".".join(keys), "value": value, "from": source} for keys, value, source in rows]
         click.echo(json.dumps({"file": str(settings.file) if settings.file else None, "settings": told}))
@@ -81,18 +83,116 @@ def show(file: Path | None, as_json: bool) -> None:
         click.echo(f"{'.'.join(keys)} = {json.dumps(value, ensure_ascii=False)}    # {source}")
 
 
-def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
-    yield ("state",), str(settings.state)
-    for name, value in settings.kafka.items():
-        yield ("kafka", name), _hidden((name,), value)
-    for table, named in (("watch", settings.watch), ("run", settings.run)):
-        for name, each in named.items():
-            plain = each.model_dump(mode="json", by_alias=True)
-            options = plain.pop("options", {})
-            for key, value in plain.items():
-                yield (table, name, key), value
-            for keys, value in _leaves(options, ()):
-                yield (table, name, "options", *keys), _hidden(keys, value)
+@config.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("openmsi.toml"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--force", is_flag=True, help="Replace the file when it is there.")
+def import_(file: Path, to: Path, force: bool) -> None:
+    """Make an openmsi.toml of a configuration file of OpenMSIStream, and say what became of each line.
+
+    \b
+    Example: openmsi config import lab.config
+    """
+    from openmsi_core.kafka.config import refusal
+    from openmsi_core.settings.importing import imported
+
+    made = imported(file, refusal)
+    if to.exists() and not force:
+        raise SettingsError(f"{to} is there already: name another file with --to, or replace it with --force.")
+    try:
+        to.unlink(missing_ok=True)
+        with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            out.write(made.text)
+    except OSError as error:
+        raise SettingsError(f"{to} cannot be written: {error.strerror}. Name another file with --to.") from error
+    for line in made.lines:
+        click.echo(f"{file.name}:{line.number} [{line.section}] {line.name}: {line.told}")
+    if made.has_secrets:
+        click.echo(
+            f"{to} holds secrets as plain text; ${{VARIABLE}} or ${{file:PATH}} would keep them elsewhere.", err=True
+        )
+    click.echo(f"{to}: written; `openmsi config check {to}` looks at it", err=True)
+
+
+@config.command()
+@click.option("--timeout", default=10.0, show_default=True, metavar="SECONDS", help="For importing one plugin.")
+def schema(timeout: float) -> None:
+    """Print the JSON Schema of openmsi.toml, with the options of every installed plugin.
+
+    Editors complete and check with it: give it a file, and begin openmsi.toml with the line "#:schema ./FILE". Each
+    plugin is imported in a process of its own; of one that cannot be, any options are allowed.
+
+    \b
+    Example: openmsi config schema > openmsi.schema.json
+    """
+    from openmsi_core.model import shown
+    from openmsi_core.plugins.catalogue import catalogue
+    from openmsi_core.plugins.probing import probe_all
+    from openmsi_core.settings import schema_with
+
+    probed = probe_all([entry for entry in catalogue() if entry.kind != "hook"], timeout)
+    options = {}
+    for each in probed:
+        entry = each.entry
+        if each.schema is not None:
+            options[entry.qualified] = each.schema
+            if entry.status != "ambiguous":
+                options[entry.name] = each.schema
+        elif entry.status != "shadowed":
+            click.echo(f"openmsi: {shown(f'{entry.qualified}: {entry.status}: {entry.detail}')}", err=True)
+    click.echo(json.dumps(schema_with(options), indent=2))
+
+
+def _shown(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """The keys of each setting, its value if it may be seen, and where it comes from."""
+    from openmsi_core.settings import sources
+
+    plain: list[tuple[tuple[str, ...], Any]] = [(("state",), str(settings.state))]
+    plain += [(("kafka", name), _hidden((name,), value)) for name, value in settings.kafka.items()]
+    for name, watch in settings.watch.items():
+        plain += [(("watch", name, key), value) for key, value in watch.model_dump(mode="json", by_alias=True).items()]
+    for name, run in settings.run.items():
+        table = run.model_dump(mode="json", by_alias=True, exclude={"options"})
+        plain += [(("run", name, key), value) for key, value in table.items()]
+    yield from ((keys, value, sources(settings, keys)) for keys, value in plain)
+    for name, run in settings.run.items():
+        yield from _shown_options(settings, name, run)
+
+
+def _shown_options(settings: Settings, name: str, run: RunSettings) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """The plugin's options of one run: those of the file, and those that a variable gives instead."""
+    from openmsi_core.settings import option_variables, sources
+
+    options = run.model_dump(mode="json")["options"]
+    variables = option_variables(os.environ, run.plugin)
+    secrets = _secret_options(run.plugin, {*options, *variables})
+    for keys, value in _leaves(options, ()):
+        field = keys[0].replace("-", "_")
+        if field not in variables:
+            whole = ("run", name, "options", *keys)
+            yield whole, _hidden(keys, value, is_secret=field in secrets), sources(settings, whole)
+    for field, (variable, text) in variables.items():
+        keys = (field.replace("_", "-"),)
+        yield ("run", name, "options", *keys), _hidden(keys, text, is_secret=field in secrets), variable
+
+
+def _secret_options(plugin: str, options: Collection[str]) -> frozenset[str]:
+    """The secret options of a plugin; all of them when the plugin cannot say which."""
+    from openmsi_core.plugins.loader import options_of
+    from openmsi_core.plugins.options import flags_of
+
+    if not options:
+        return frozenset()
+    try:
+        return frozenset(flag.field for flag in flags_of(options_of(plugin)) if flag.is_secret)
+    except OpenmsiError:
+        return frozenset(name.replace("-", "_") for name in options)
 
 
 def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -103,7 +203,7 @@ def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[
             yield (*above, key), value
 
 
-def _hidden(keys: tuple[str, ...], value: Any) -> Any:
-    from openmsi_core.settings import HIDDEN, is_secret
+def _hidden(keys: tuple[str, ...], value: Any, *, is_secret: bool = False) -> Any:
+    from openmsi_core import settings
 
-    return HIDDEN if any(is_secret(key) for key in keys) else value
+    return settings.HIDDEN if is_secret or any(settings.is_secret(key) for key in keys) else value

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import kafka_choices, settings_choices, verbosity
-from openmsi_core.cli.options import flags_and_rest, refuse_plain_secrets
+from openmsi_core.cli.common import (
+    cipher_choice,
+    isolation_choices,
+    node_choice,
+    reading_choice,
+    settings_choices,
+    verbosity,
+)
+from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.options import typed_flags
 from openmsi_core.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
     from openmsi_core.wiring import Retried
 
 log = logging.getLogger(__name__)
+
+_LIMITS = ("plugin-timeout", "plugin-memory")
 
 
 @click.group()
@@ -46,8 +56,11 @@ def dlq() -> None:
 @click.option("--run", "group", metavar="GROUP", help="Only those of this run, named by its group.")
 @click.option("--all", "everything", is_flag=True, help="Also those that are resolved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@kafka_choices
-def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def list_(
+    topic: str, *, group: str | None, everything: bool, as_json: bool, crypto: str | None, settings: Settings
+) -> None:
     """List the dead letters of a topic that are not resolved: ID, time, what, path, run, reason.
 
     \b
@@ -55,7 +68,8 @@ def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka:
     """
     from openmsi_core.wiring import letters_in
 
-    letters = letters_in(kafka, topic, keeps_resolved=everything)
+    choice = reading_choice(settings, crypto)
+    letters = letters_in(settings.kafka, topic, keeps_resolved=everything, choice=choice)
     for letter in letters:
         if group is None or letter.run == group:
             click.echo(json.dumps(letter.as_json()) if as_json else _line(letter))
@@ -66,8 +80,9 @@ def list_(topic: str, group: str | None, everything: bool, as_json: bool, kafka:
 @click.argument("letter")
 @click.option("--topic", required=True, help="The data topic.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@kafka_choices
-def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def show(letter: str, topic: str, as_json: bool, crypto: str | None, settings: Settings) -> None:
     """Show everything about one dead letter, with the traceback, and whether its bytes are still in the topic.
 
     \b
@@ -75,33 +90,50 @@ def show(letter: str, topic: str, as_json: bool, kafka: dict[str, str]) -> None:
     """
     from openmsi_core.wiring import show_letter
 
-    told = show_letter(kafka, topic, letter)
+    told = show_letter(settings.kafka, topic, letter, reading_choice(settings, crypto))
     click.echo(json.dumps(told) if as_json else "\n".join(_shown(told)))
 
 
 @dlq.command()
 @click.argument("letter")
 @click.option("--topic", required=True, help="The data topic.")
-@click.option("--to", required=True, metavar="PLACE", help="A folder, or the name of the file to write.")
+@click.option("--to", metavar="PLACE", help="A folder, or the name of the file to write.")
+@click.option("--as-test", metavar="DIR", help="The folder with the plugin's tests: the file becomes one of them.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@node_choice
 @settings_choices
-def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> None:
+def save(letter: str, topic: str, to: str | None, *, settings: Settings, **given: Any) -> None:
     """Save the file of a dead letter, whole and verified; for a bad record, the record as it is.
 
+    With --as-test it goes to DIR/data, and into the list of files that the contract class of the plugin must reject:
+    its tests fail until the plugin does.
+
     \b
-    Example: openmsi dlq save 0-17 --topic xrd-raw --to broken.xrdml
+    Examples: openmsi dlq save 0-17 --topic xrd-raw --to broken.xrdml
+              openmsi dlq save 0-17 --topic xrd-raw --as-test tests
     """
     from openmsi_core.model import shown
-    from openmsi_core.wiring import save_letter
+    from openmsi_core.wiring import save_as_test, save_letter
 
+    as_test, common = given["as_test"], {"force": given["force"], "choice": reading_choice(settings, given["crypto"])}
+    if to is not None and as_test is None:
+        saved = save_letter(settings.kafka, settings.state, topic, letter, _place(to), **common)
+        click.echo(shown(str(saved)))
+    elif as_test is not None and to is None:
+        told = save_as_test(settings.kafka, settings.state, topic, letter, Path(as_test), **common)
+        click.echo(shown(f"{told.sample} must be rejected, says {told.test} now. Run its tests, and mend the plugin."))
+    else:
+        raise click.UsageError("say where: --to PLACE, or --as-test DIR")
+
+
+def _place(to: str) -> Path:
     place = Path(to)
     if to.endswith(("/", os.sep)):
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FolderError(f"the folder {to} cannot be made: {error.strerror}. Name another place: --to.") from error
-    saved = save_letter(settings.kafka, settings.state, topic, letter, place, force=force)
-    click.echo(shown(str(saved)))
+    return place
 
 
 @dlq.command(context_settings={"ignore_unknown_options": True})
@@ -113,8 +145,10 @@ def save(letter: str, topic: str, to: str, force: bool, settings: Settings) -> N
 @click.option("--output-topic", help="Where results go, unless the configured run says so.")
 @click.option("--group", "as_group", help="The group of the letters' run, where it is not openmsi-NAME.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@isolation_choices
 @click.option("--force", is_flag=True, help="Also files that have a later version, and letters that are resolved.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a letter and line.")
+@node_choice
 @settings_choices
 @verbosity
 def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool, **chosen: Any) -> int:
@@ -131,20 +165,23 @@ def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool,
 
     name = chosen["plugin"]
     given = {"topic": topic, "output-topic": chosen["output_topic"], "group": chosen["as_group"]}
-    given["delivery"] = chosen["delivery"]
+    given |= {name: chosen[name.replace("-", "_")] for name in ("delivery", "isolate", *_LIMITS)}
     ids, flags = _ids_and_flags(letters, name, settings)
     if bool(ids) == chosen["everything"]:
         raise click.UsageError("name letters by their IDs, or give --all")
-    known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids))
+    choice = reading_choice(settings, chosen["crypto"])
+    known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids), choice=choice)
     _say_foreign(known, topic)
     wanted = _named(ids, known, topic, force=chosen["force"]) if ids else _all(known, topic, chosen["group"])
+    serving = cipher_choice(settings, chosen["crypto"], None)
     runs = {group: _run_of(group, name, settings, given) for group in sorted({each.run for each in wanted})}
     told = _Told(as_json=chosen["as_json"])
     for group, (run_name, run) in runs.items():
-        refuse_plain_secrets(settings, run_name, run.plugin)
+        values = given_options(settings, run_name, run, flags)
         mine = [letter for letter in wanted if letter.run == group]
-        values = dict(run.options) | flags
-        number = retry_letters(run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"])
+        number = retry_letters(
+            run, settings.kafka, settings.state, values, mine, told=told.take, force=chosen["force"], choice=serving
+        )
         if number:
             return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_DONE
     if not quiet:
@@ -182,7 +219,7 @@ def _ids_and_flags(words: Sequence[str], name: str | None, settings: Settings) -
 
     if name is not None:
         plugin = settings.run[name].plugin if name in settings.run else name
-        flags, rest = flags_and_rest("run", plugin, words)
+        flags, rest = typed_flags("run", plugin, words)
     else:
         flags, rest = {}, list(words)
     for word in rest:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openmsi_core.errors import OpenmsiError, SettingsError
+from openmsi_core.errors import OpenmsiError
 
 if TYPE_CHECKING:
     from openmsi_core.plugins.options import Flag
-    from openmsi_core.settings import Settings
 
 _METAVARS = {"int": "INTEGER", "float": "NUMBER", "path": "PATH", "text": "TEXT"}
 
@@ -24,13 +23,13 @@ def plugin_flags(command: str, plugin: str, arguments: Sequence[str]) -> dict[st
     of the configuration file and all problems at once. Raises PluginError, and click's errors for a flag that the
     plugin does not have.
     """
-    values, rest = flags_and_rest(command, plugin, arguments)
+    values, rest = typed_flags(command, plugin, arguments)
     if rest:
         raise click.UsageError(f"{' '.join(rest)!r} is too much; `openmsi {command} {plugin} --help` lists the flags.")
     return values
 
 
-def flags_and_rest(command: str, plugin: str, arguments: Sequence[str]) -> tuple[dict[str, object], list[str]]:
+def typed_flags(command: str, plugin: str, arguments: Sequence[str]) -> tuple[dict[str, object], list[str]]:
     """The same, and the arguments that are not flags."""
     if plugin.startswith("-"):
         raise click.UsageError(f"write the plugin's name before its options: openmsi {command} NAME {plugin} ...")
@@ -40,27 +39,25 @@ def flags_and_rest(command: str, plugin: str, arguments: Sequence[str]) -> tuple
     return {str(name): _plain(value) for name, value in parsed.items() if _is_given(value)}, rest
 
 
+def flags_and_rest(command: str, plugin: str, arguments: Sequence[str]) -> tuple[dict[str, object], list[str]]:
+    """The options that the environment and then ``arguments`` give, where no configuration file is read.
+
+    Raises SettingsError with every problem at once, and what `typed_flags` raises.
+    """
+    from openmsi_core.cli.layers import given_without_file
+
+    flags, rest = typed_flags(command, plugin, arguments)
+    return given_without_file(plugin, flags), rest
+
+
 def plugin_params(plugin: str) -> list[click.Option]:
     """The flags of ``plugin``. Raises PluginError."""
     from openmsi_core.plugins.loader import options_of
     from openmsi_core.plugins.options import flags_of
+    from openmsi_core.settings import variable_of
 
-    return [_option(flag) for flag in flags_of(options_of(plugin)) if flag.is_on_command_line]
-
-
-def refuse_plain_secrets(settings: Settings, run: str, plugin: str) -> None:
-    """Raises SettingsError when a secret option of ``plugin`` stands in the configuration file itself. PluginError."""
-    from openmsi_core.plugins.loader import options_of
-    from openmsi_core.plugins.options import flags_of
-
-    for flag in flags_of(options_of(plugin)):
-        for key in {flag.name, flag.field} if flag.is_secret else ():
-            origin = settings.origins.get(("run", run, "options", key))
-            if origin is not None and origin.literal:
-                raise SettingsError(
-                    f"{origin.where}: {key} is a secret and stands in the file as it is. Write ${{VARIABLE}} or "
-                    "${file:PATH} instead, and keep the secret there."
-                )
+    flags = flags_of(options_of(plugin))
+    return [_option(flag, variable_of(plugin, flag.name)) for flag in flags if flag.is_on_command_line]
 
 
 def plugin_named(command: click.Command, arguments: Sequence[str]) -> str | None:
@@ -106,9 +103,10 @@ class PluginCommand(click.Command):
 _PLUGIN = "openmsi.plugin"
 
 
-def _option(flag: Flag) -> click.Option:
+def _option(flag: Flag, variable: str) -> click.Option:
     text = flag.help + ("  [required]" if flag.is_required else _default(flag))
     text += "  (may be repeated)" if flag.is_many else ""
+    text += f"  [env: {variable}]"
     if flag.kind == "bool" and not flag.is_many:
         return click.Option([f"--{flag.name}/--no-{flag.name}", flag.field], help=text, default=None)
     metavar = f"[{'|'.join(flag.choices)}]" if flag.choices else _METAVARS.get(flag.kind, "TEXT")

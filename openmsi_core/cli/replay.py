@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import settings_choices, verbosity
-from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
+from openmsi_core.cli.common import cipher_choice, crypto_choices, isolation_choices, settings_choices, verbosity
+from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.cli.run import must_be_known, named, say
 from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED
 
@@ -35,14 +37,18 @@ CONDITIONS = ("path", "after", "before", "plugin-version", "outcome")
 @click.option("--group", help="The group whose receipts count and are written; by default openmsi-NAME.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@isolation_choices
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
 @click.option("--force", is_flag=True, help="Also files that have a later version on their path.")
 @click.option("--dry-run", is_flag=True, help="List what would be run, and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: one JSON object a file and line.")
+@crypto_choices
 @settings_choices
 @verbosity
 @click.pass_context
-def replay(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **given: Any) -> int:
+def replay(
+    ctx: click.Context, /, name: str, settings: Settings, quiet: bool, serve_keys: str | None, **given: Any
+) -> int:
     """Run a plugin again on chosen whole files of a topic. Where its group stands is neither read nor changed.
 
     --where may be repeated; a file must meet every condition, and one value of those that are given twice.
@@ -57,21 +63,31 @@ def replay(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **
     \b
     Example: openmsi replay xrd-extractor --where 'path=2026/**' --where plugin-version=1.2
     """
-    from openmsi_core.observe.progress import reporter
     from openmsi_core.settings import run_settings
     from openmsi_core.wiring import choose_files, replay_plugin
 
-    where = _where(given.pop("conditions"))
-    force, is_dry, as_json = given.pop("force"), given.pop("dry_run"), given.pop("as_json")
+    where, as_json = _where(given.pop("conditions")), given.pop("as_json")
+    force, is_dry = given.pop("force"), given.pop("dry_run")
     if name not in settings.run:
         must_be_known(name, settings)
     chosen = run_settings(settings, name, named(given))
-    refuse_plain_secrets(settings, name, chosen.plugin)
-    values = dict(chosen.options) | plugin_flags("replay", chosen.plugin, ctx.args)
+    values = given_options(settings, name, chosen, plugin_flags("replay", chosen.plugin, ctx.args))
+    choice = cipher_choice(settings, chosen.crypto, "0s" if is_dry else serve_keys)
+    common: dict[str, Any] = {"force": force, "choice": choice}
     if is_dry:
-        report = choose_files(chosen, settings.kafka, settings.state, values, where, force=force)
+        report = choose_files(chosen, settings.kafka, settings.state, values, where, **common)
         _list(report, as_json=as_json)
         return _exit_code(report)
+    task = partial(replay_plugin, chosen, settings.kafka, settings.state, values, where, **common)
+    report = _told(task, quiet=quiet)
+    click.echo(_summary(report), err=True)
+    return _exit_code(report)
+
+
+def _told(task: Callable[..., ReplayReport], *, quiet: bool) -> ReplayReport:
+    """Run the replay, telling how it goes."""
+    from openmsi_core.observe.progress import reporter
+
     with reporter("replayed", quiet=quiet) as progress:
 
         def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:
@@ -79,9 +95,7 @@ def replay(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **
                 say(facts, ended)
             progress.update(files=counts.files, bytes=counts.bytes, note=f"{counts.letters:,} dead letters")
 
-        report = replay_plugin(chosen, settings.kafka, settings.state, values, where, announce=announce, force=force)
-    click.echo(_summary(report), err=True)
-    return _exit_code(report)
+        return task(announce=announce)
 
 
 def _exit_code(report: ReplayReport) -> int:
@@ -107,22 +121,23 @@ def _where(conditions: Sequence[str]) -> Where:
 
 
 def _instant(key: str, values: Sequence[str]) -> int | None:
-    """Epoch milliseconds of an ISO 8601 time; UTC when it has no zone."""
+    """Epoch milliseconds of a moment, which says its zone."""
+    from openmsi_core.settings.units import moment_of
+
     if not values:
         return None
     if len(values) > 1:
         raise click.UsageError(f"--where {key}=... is given twice")
     try:
-        moment = datetime.fromisoformat(values[0])
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise click.UsageError(f"--where {key}={values[0]}: {error}; write it as 2026-01-31T08:00Z") from error
+        return moment_of(values[0])
+    except ValueError as error:
+        raise click.UsageError(f"--where {key}=...: {error}") from error
 
 
 def _refuse_unknown(outcomes: Sequence[str]) -> None:
     from openmsi_core.model import What
 
-    known = sorted(str(each) for each in What if each is not What.NOT_WANTED and each is not What.BAD_RECORD)
+    known = sorted(str(each) for each in What if each not in {What.NOT_WANTED, What.BAD_RECORD, What.EARLY})
     for each in outcomes:
         if each not in known:
             raise click.UsageError(f"--where outcome={each}: it is one of {', '.join(known)}")

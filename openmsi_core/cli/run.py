@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
-from openmsi_core.cli.options import PluginCommand, plugin_flags, refuse_plain_secrets
+from openmsi_core.cli.common import (
+    cipher_choice,
+    conclude,
+    crypto_choices,
+    isolation_choices,
+    observing_choices,
+    settings_choices,
+    verbosity,
+)
+from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.options import PluginCommand, plugin_flags
 from openmsi_core.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, PluginError
 
 if TYPE_CHECKING:
@@ -37,12 +46,14 @@ log = logging.getLogger(__name__)
 @click.option("--until-caught-up", is_flag=True, default=None, help="End at the present end of the topic.")
 @click.option("--workers", type=int, help="How many threads run the plugin.")
 @click.option("--delivery", type=click.Choice(["exactly-once", "at-least-once"]), help="[default: exactly-once]")
+@isolation_choices
 @click.option("--bare", is_flag=True, default=None, help="Publish the plugin's values without the envelope.")
 @observing_choices
+@crypto_choices
 @settings_choices
 @verbosity
 @click.pass_context
-def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **given: Any) -> int:
+def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, serve_keys: str | None, **given: Any) -> int:
     """Run one plugin on the files of a topic, until it is stopped.
 
     The plugin's own options are flags too: `openmsi run disk --help` lists those of disk.
@@ -57,8 +68,7 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
     if name not in settings.run:
         must_be_known(name, settings)
     chosen = run_settings(settings, name, named(given))
-    refuse_plain_secrets(settings, name, chosen.plugin)
-    values = dict(chosen.options) | plugin_flags("run", chosen.plugin, ctx.args)
+    values = given_options(settings, name, chosen, plugin_flags("run", chosen.plugin, ctx.args))
     with reporter("done", quiet=quiet or not _is_terminal()) as progress:
 
         def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:
@@ -66,7 +76,8 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, **giv
                 say(facts, ended)
             progress.update(files=counts.files, bytes=counts.bytes, note=_note(counts))
 
-        report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce)
+        choice = cipher_choice(settings, chosen.crypto, serve_keys)
+        report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce, choice=choice)
     counts = report.counts
     conclude(
         f"{counts.files:,} files done, {counts.unchanged:,} of them unchanged, {counts.results:,} results, "

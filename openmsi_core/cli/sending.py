@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,11 @@ from openmsi_core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, O
 
 if TYPE_CHECKING:
     from openmsi_core.observe.progress import Progress
+    from openmsi_core.sending.expected import Expected
     from openmsi_core.sending.reports import Report, Tally
+    from openmsi_core.sending.waiting import Reply
+
+_log = logging.getLogger(__name__)
 
 
 def said(pairs: tuple[str, ...]) -> dict[str, str | int | float]:
@@ -36,6 +41,7 @@ class Teller:
         self._files = 0
         self._bytes = 0
         self._failed = 0
+        self._expected: Expected | None = None
 
     def report(self, report: Report) -> None:
         """The end of one file."""
@@ -49,8 +55,32 @@ class Teller:
         if self._as_json:
             _print(report.as_json())
         say(report)
+        self.moved(0)
+
+    def expect(self, expected: Expected) -> None:
+        """Where the whole will stand once it is counted."""
+        self._expected = expected
+
+    def moved(self, under_way: int) -> None:
+        """How far it is: ``under_way`` are bytes of files that are not sent whole yet."""
         note = f"{self._failed:,} not sent" if self._failed else ""
-        self._progress.update(files=self._files, bytes=self._bytes, note=note)
+        total = self._expected.total if self._expected is not None else None
+        files, size = total if total is not None else (None, None)
+        self._progress.update(
+            files=self._files, bytes=self._bytes + under_way, total_files=files, total_bytes=size, note=note
+        )
+
+    def reply(self, reply: Reply) -> None:
+        """What a run said of one file, or that it said nothing."""
+        if self._as_json:
+            _print(reply.as_json())
+        receipt = reply.receipt
+        if reply.state == "delivered" and receipt is not None:
+            where = f" -> {receipt.location}" if receipt.location else ""
+            _log.info("%s %s at %s%s", reply.path, receipt.outcome, reply.run, where)
+        else:
+            what = receipt.outcome if receipt is not None else "unanswered"
+            _log.warning("%s %s at %s: %s", reply.path, what, reply.run, reply.as_json()["reason"])
 
     def complain(self, place: str, reason: str) -> None:
         """A place that could not be looked at."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openmsi_core.cli.common import kafka_choices
+from openmsi_core.cli.common import kafka_choices, node_choice, reading_choice, settings_choices
 
 if TYPE_CHECKING:
     from openmsi_core.kafka.admin import Admin
     from openmsi_core.model import Record
+    from openmsi_core.settings import Settings
     from openmsi_core.wiring.standing import Standing
 
 
@@ -30,6 +31,7 @@ def topics() -> None:
     "--chunk-size", default="512KiB", show_default=True, metavar="SIZE", help="The largest that will be sent."
 )
 @click.option("--plain", is_flag=True, help="Only this topic, for results: no dead letters, no receipts.")
+@click.option("--encrypted", is_flag=True, help="Also the topics through which keys are exchanged.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, one object a line.")
 @kafka_choices
 def create(
@@ -39,6 +41,7 @@ def create(
     replication: int | None,
     chunk_size: str,
     plain: bool,
+    encrypted: bool,
     as_json: bool,
     kafka: dict[str, str],
 ) -> None:
@@ -49,6 +52,7 @@ def create(
     """
     from openmsi_core.cli.upload import chunk_of
     from openmsi_core.kafka.admin import connected, create_family
+    from openmsi_core.kafka.keytopics import create_key_topics
 
     chunk = chunk_of(chunk_size)
     admin = connected(kafka)
@@ -56,6 +60,8 @@ def create(
         made = {topic: admin.create(topic, partitions, replication or -1, {})}
     else:
         made = dict(create_family(admin, topic, partitions, replication or -1, chunk=chunk))
+    if encrypted:
+        made |= create_key_topics(admin, topic.partition(".")[0], replication or -1)
     for name, is_new in made.items():
         if as_json:
             click.echo(json.dumps({"topic": name, "created": is_new}))
@@ -123,17 +129,18 @@ def describe(topic: str, as_json: bool, kafka: dict[str, str]) -> None:
 @click.argument("topic")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many records.")
-@kafka_choices
-def peek(topic: str, as_json: bool, limit: int | None, kafka: dict[str, str]) -> None:
+@node_choice
+@settings_choices
+def peek(topic: str, *, as_json: bool, limit: int | None, crypto: str | None, settings: Settings) -> None:
     """Look into a topic: results, receipts and dead letters as they are, file records without their payload.
 
     \b
     Example: openmsi topics peek xrd-metadata --json --limit 10
     """
-    from openmsi_core.kafka.reading import read
     from openmsi_core.model import shown
+    from openmsi_core.wiring.looking import records_of
 
-    for record in read(kafka, topic, limit):
+    for record in records_of(settings.kafka, topic, limit, reading_choice(settings, crypto)):
         text = json.dumps(_told(record), ensure_ascii=False)
         line = text.encode("utf-8", "backslashreplace").decode("utf-8")
         click.echo(line if as_json else f"{record.position}  {shown(line)}")
@@ -169,7 +176,7 @@ def _instant(milliseconds: int | None) -> str | None:
 def _told(record: Record) -> object:
     """A record as one JSON object."""
     from openmsi_core.errors import BadRecord
-    from openmsi_core.files import wire
+    from openmsi_core.files.decoding import decode
 
     value = record.value or b""
     if value[:1] in {b"{", b"["}:
@@ -183,7 +190,7 @@ def _told(record: Record) -> object:
         "offset": record.position.offset,
     }
     try:
-        chunk = wire.decode(record.value)
+        chunk = decode(record.value, timestamp_ms=record.timestamp_ms)
     except BadRecord as error:
         head = base64.b64encode(value[:48]).decode("ascii")
         return {"position": position, "bad": str(error), "bytes": len(value), "head_b64": head}

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from openmsi_core.cli.common import isolation_choices
 from openmsi_core.cli.options import PluginCommand, flags_and_rest
+from openmsi_core.cli.run import named
 from openmsi_core.errors import EXIT_SOME_FAILED
 
 
@@ -19,20 +21,24 @@ from openmsi_core.errors import EXIT_SOME_FAILED
 @click.argument("name")
 @click.argument("files", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file and line.")
-def try_(name: str, files: tuple[str, ...], as_json: bool) -> int:
+@isolation_choices
+def try_(name: str, files: tuple[str, ...], as_json: bool, **limits: Any) -> int:
     """Run a plugin on local files, without Kafka. The plugin's own options are flags too.
 
     \b
     Examples: openmsi try xrd-extractor scan.xrdml
               openmsi try disk scan.xrdml --folder archive
+              openmsi try xrd-extractor scan.xrdml --isolate process --plugin-timeout 10s
     """
-    from openmsi_core.wiring import try_plugin
+    from openmsi_core.settings import try_settings
+    from openmsi_core.wiring import isolation_of, try_plugin
 
     values, paths = flags_and_rest("try", name, files)
     if not paths:
         raise click.UsageError("name at least one file")
     failed = 0
-    for told in _quietly(try_plugin(name, [_existing(path) for path in paths], values)):
+    isolation = isolation_of(try_settings(name, named(limits)))
+    for told in _quietly(try_plugin(name, [_existing(path) for path in paths], values, isolation)):
         failed += told["outcome"] != "done"
         _tell(told, as_json=as_json)
     return EXIT_SOME_FAILED if failed else 0

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from openmsi_core.cli.common import conclude, observing_choices, settings_choices, verbosity
+from openmsi_core.cli.common import (
+    cipher_choice,
+    conclude,
+    crypto_choices,
+    observing_choices,
+    settings_choices,
+    verbosity,
+)
 from openmsi_core.errors import FolderError
 
 if TYPE_CHECKING:
@@ -24,13 +31,20 @@ if TYPE_CHECKING:
 @click.option("--rescan", metavar="TIME", help="How often the folder is looked through. [default: 5s]")
 @click.option("--new-only", is_flag=True, default=None, help="Not what is there at the very first start.")
 @click.option("--once", is_flag=True, default=None, help="Send what is there and not sent yet, then end.")
+@click.option(
+    "--polling", is_flag=True, default=None, help="Events cannot be trusted; network mounts are found anyway."
+)
+@click.option("--sidecar", metavar="SUFFIX", help="NAME + SUFFIX is JSON that goes with NAME, as .meta.json does.")
+@click.option("--bytes", "bytes", metavar="START-END", help="Only these bytes of each file, as 0-64KiB for its head.")
+@click.option("--rename", metavar="TEMPLATE", help="The path to arrive under, as {folder}/{stem}-xrd7{suffix}.")
 @click.option("--chunk-size", "chunk", metavar="SIZE", help="Bytes in one record. [default: 512KiB]")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Goes with each file; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")
 @observing_choices
+@crypto_choices
 @settings_choices
 @verbosity
-def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **given: Any) -> int:
+def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, serve_keys: str | None, **given: Any) -> int:
     """Send the files of a folder: what is there and was not sent yet, what comes, and what changes.
 
     DIR is a folder, or the name of a [watch.NAME] in the configuration. What was sent is remembered, so after a
@@ -52,7 +66,8 @@ def watch(folder: str, *, settings: Settings, quiet: bool, as_json: bool, **give
         raise FolderError(_no_folder(folder, chosen.path, sorted(settings.watch)))
     with reporter("sent", quiet=quiet or not _is_terminal()) as progress:
         teller = Teller(progress, as_json=as_json)
-        done = watch_folder(chosen, settings.kafka, settings.state, report=teller.report)
+        choice = cipher_choice(settings, chosen.crypto, serve_keys)
+        done = watch_folder(chosen, settings.kafka, settings.state, report=teller.report, choice=choice)
     conclude(summary(done.tally), quiet=quiet)
     return exit_code(done.tally, done.signal, ends=chosen.once)
 

@@ -10,6 +10,7 @@
         # Broken: its records contradict each other or the digest; nothing of it is kept
         # Aborted: its sender gave it up
     # Ignored: all its records came, and nobody wanted it
+    # HeadCame: the first ``head`` bytes are there, if that was asked for
 
 A version is open from its first record, whichever that is, until it is whole, broken or aborted. What is promised:
 nobody gets bytes that do not match the SHA-256 of the last record. What is not: that a version whose records never
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from openmsi_core.errors import BadVersion, SpoolFull
-from openmsi_core.files.content import Content
+from openmsi_core.files.events import Aborted, Broken, Event, HeadCame, Ignored, Whole
 from openmsi_core.files.opened import OpenVersion, Span
 from openmsi_core.files.spool import Spool
 from openmsi_core.model import Chunk, FileVersion, Record, What
@@ -48,44 +49,6 @@ class Limits:
     open_versions: int = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A version that is all there; its digest matches."""
-
-    version: FileVersion
-    content: Content
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A version that can never be whole, or was dropped."""
-
-    file_id: bytes
-    version: FileVersion | None
-    span: Span
-    what: What
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aborted:
-    """A version that its sender gave up."""
-
-    file_id: bytes
-    version: FileVersion | None
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """A version that nobody wanted, all of whose records came; its bytes were not kept, nor its digest checked."""
-
-    version: FileVersion
-    span: Span
-
-
-Event = Whole | Broken | Aborted | Ignored
 Wanted = Callable[[FileVersion], bool]
 
 
@@ -97,7 +60,8 @@ def everything(version: FileVersion) -> bool:  # noqa: ARG001 - a Wanted
 class Assembler:
     """Collects the records of file versions until each is whole. One thread calls it."""
 
-    def __init__(self, spool: Spool, limits: Limits | None = None, wanted: Wanted = everything) -> None:
+    def __init__(self, spool: Spool, limits: Limits | None = None, wanted: Wanted = everything, head: int = 0) -> None:
+        self._head = head
         self.limits = limits or Limits()
         self._wanted = wanted
         self.memory = 0
@@ -214,7 +178,7 @@ class Assembler:
         in_memory = min(self.limits.in_memory_file, self.limits.memory)
         broken = ""
         try:
-            if chunk.version and not self._wanted(chunk.version):
+            if chunk.version and not opened.ignored and not self._wanted(chunk.version):
                 opened.ignore()
             opened.add(record, chunk, self._spool, in_memory)
         except BadVersion as error:
@@ -238,7 +202,10 @@ class Assembler:
         if chunk.abort:
             self._end(opened, keep=False)
             return Aborted(opened.file_id, opened.version, opened.span)
-        return self._complete(opened) if opened.is_whole else None
+        if opened.is_whole:
+            return self._complete(opened)
+        data = opened.head(self._head)
+        return None if data is None or opened.version is None else HeadCame(opened.version, data, opened.span.copy())
 
     def _count(self, opened: OpenVersion, memory: int, spooled: int, facts: int) -> None:
         """Count what changed in ``opened`` since it held so much."""
@@ -254,13 +221,14 @@ class Assembler:
         if opened.ignored:
             self._end(opened, keep=False)
             return Ignored(version, opened.span)
-        found = opened.digest()
-        if found != promised:
-            reason = f"the content has SHA-256 {found.hex()}, its sender promised {promised.hex()}"
+        proof = opened.proof()
+        if proof != promised:
+            name = "SHA-512" if len(promised) > len(opened.digest()) else "SHA-256"
+            reason = f"the content has {name} {proof.hex()}, its sender promised {promised.hex()}"
             return self.drop(opened.file_id, What.DIGEST_MISMATCH, reason)
-        content = opened.content()
+        content, sha256 = opened.content(), opened.digest()
         self._end(opened, keep=True)
-        return Whole(replace(version, sha256=found), content, opened.span)
+        return Whole(replace(version, sha256=sha256), content, opened.span)
 
     def _end(self, opened: OpenVersion, *, keep: bool) -> None:
         del self._open[opened.file_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from openmsi_core.errors import FileChanged
 from openmsi_core.model import Chunk, FileVersion
@@ -12,13 +12,34 @@ from openmsi_core.model import Chunk, FileVersion
 DEFAULT_CHUNK = 512 * 1024
 
 
-def chunks(source: BinaryIO, version: FileVersion) -> Iterator[Chunk]:
+class Digest(Protocol):
+    """A SHA-256 that is being computed, as hashlib makes them."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in more bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The digest of the bytes so far."""
+        ...
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+        ...
+
+
+def chunks(source: Readable, version: FileVersion, digest: Digest | None = None) -> Iterator[Chunk]:
     """The chunks of ``version``, read from ``source`` in order; at least one, even of an empty file.
 
     Reads exactly ``version.size`` bytes and then looks for one more, before it yields the last chunk: raises
-    FileChanged when the source ends early or has grown. ``source`` may be unbuffered.
+    FileChanged when the source ends early or has grown. ``source`` may be unbuffered. A new SHA-256 that is given as
+    ``digest`` is at the end of each chunk when that is yielded.
     """
-    digest = hashlib.sha256()
+    digest = digest or hashlib.sha256()
     offset = sequence = 0
     while True:
         payload = _read(source, min(version.chunk, version.size - offset))
@@ -49,7 +70,7 @@ def abort_of(file_id: bytes, sequence: int, offset: int) -> Chunk:
     return Chunk(file_id=file_id, sequence=sequence, offset=offset, payload=b"", abort=True)
 
 
-def _read(source: BinaryIO, count: int) -> bytes:
+def _read(source: Readable, count: int) -> bytes:
     """``count`` bytes, fewer only at the end: an unbuffered file may answer with less than was asked for."""
     data = source.read(count)
     if len(data) == count or not data:

@@ -35,6 +35,8 @@ class DataFile:
     received: datetime
     content: Content
     workdir: Path | None = None
+    complete: bool = True
+    """False when only the first bytes are here, as many as a head plugin asks for; see `openmsi_core.Extractor`."""
     _borrowed: list[Path] = field(default_factory=list)
 
     @property
@@ -54,13 +56,13 @@ class DataFile:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes of the whole file."""
         return self.version.size
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the content, 64 hexadecimal digits."""
-        return (self.version.sha256 or b"").hex()
+        """SHA-256 of the content, 64 hexadecimal digits; "" for a file that is not `complete`."""
+        return (self.version.sha256 or b"").hex() if self.complete else ""
 
     @property
     def mtime(self) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from dataclasses import dataclass, field
+from typing import Any
 
 from openmsi_core.errors import BadVersion
 from openmsi_core.files.content import Content, InMemory, OnDisk
@@ -26,6 +27,10 @@ class Span:
         first, last, count = self.runs.get(position.partition, (position.offset, position.offset, 0))
         self.topic = position.topic
         self.runs[position.partition] = (min(first, position.offset), max(last, position.offset), count + 1)
+
+    def copy(self) -> Span:
+        """The same, as it is now."""
+        return Span(self.topic, dict(self.runs))
 
     @property
     def partitions(self) -> set[int]:
@@ -62,6 +67,9 @@ class OpenVersion:
         self._pieces: dict[int, bytes] = {}  # sequence -> payload, while in memory
         self._file: SpoolFile | None = None
         self._hash = hashlib.sha256()
+        self._sha512: Any = None  # beside it for a version that OpenMSIStream sent
+        self._prefix = 0  # bytes of the gap-free beginning
+        self._is_begun = False
 
     @property
     def is_whole(self) -> bool:
@@ -81,6 +89,8 @@ class OpenVersion:
             self.span.add(record.position)
             raise
         if is_new:
+            if chunk.sha512 is not None and self._sha512 is None:
+                self._sha512 = hashlib.sha512()
             self._keep(chunk, spool, in_memory)  # what may find no room comes first
             self._learn(chunk)
             self._advance(chunk)
@@ -93,9 +103,24 @@ class OpenVersion:
         self.memory = self.spooled = 0
         self.ignored = True
 
+    def head(self, count: int) -> bytes | None:
+        """The first ``count`` bytes of a larger file, once, as soon as they are there; else None. Raises OSError."""
+        version = None if self._sha512 else self.version  # whose size may be too large until the last record
+        if self._is_begun or self.ignored or version is None or not 0 < count < version.size or self._prefix < count:
+            return None
+        self._is_begun = True
+        if self._file:
+            return self._file.read(0, count)
+        needed = -(-count // version.chunk)
+        return b"".join(self._pieces[number] for number in range(needed))[:count]
+
     def digest(self) -> bytes:
         """SHA-256 of the gap-free beginning."""
         return self._hash.digest()
+
+    def proof(self) -> bytes:
+        """What must be ``promised``: SHA-256, or SHA-512 where OpenMSIStream was the sender."""
+        return bytes(self._sha512.digest()) if self._sha512 else self.digest()
 
     def content(self) -> Content:
         """The bytes of a whole version; they belong to the caller now."""
@@ -147,6 +172,9 @@ class OpenVersion:
             raise BadVersion(f"record {chunk.sequence} comes after the last one, {self._end - 1}")
         if chunk.last and any(number > chunk.sequence for number in self._beyond):
             raise BadVersion(f"record {chunk.sequence} calls itself the last one, but later ones came")
+        if chunk.sha512 is not None:
+            self._check_alike(chunk)
+            return
         version = chunk.version or self.version
         if version is None:
             return
@@ -155,6 +183,15 @@ class OpenVersion:
             for number, (_, offset, length) in self._beyond.items():
                 is_last = self._end is not None and number == self._end - 1
                 self._check_place(version, number, offset, length, is_last=is_last)
+
+    def _check_alike(self, chunk: Chunk) -> None:
+        """Its place was checked against what it says of the version itself; so all must say the same."""
+        known, said = self.version, chunk.version
+        if known is not None and said is not None and known.chunk != said.chunk:
+            raise BadVersion(
+                f"record {chunk.sequence} is of chunks of {said.chunk:,} bytes, others of {known.chunk:,}: the file "
+                "was sent twice, in chunks of different sizes"
+            )
 
     @staticmethod
     def _check_place(version: FileVersion, number: int, offset: int, length: int, *, is_last: bool) -> None:
@@ -168,11 +205,11 @@ class OpenVersion:
             raise BadVersion(f"record {number} carries the end of the file and does not say so")
 
     def _learn(self, chunk: Chunk) -> None:
-        if chunk.version:
-            self.version = chunk.version
+        if chunk.version and (self.version is None or chunk.last):
             self.facts += chunk.version.memory
+            self.version = chunk.version
         if chunk.last:
-            self.promised, self._end = chunk.sha256, chunk.sequence + 1
+            self.promised, self._end = chunk.sha512 or chunk.sha256, chunk.sequence + 1
 
     def _keep(self, chunk: Chunk, spool: Spool, in_memory: int) -> None:
         if self.ignored:
@@ -201,7 +238,10 @@ class OpenVersion:
     def _count(self, checksum: int, payload: bytes) -> None:
         if not self.ignored:
             self._hash.update(payload)
+            if self._sha512:
+                self._sha512.update(payload)
         self._sums.append(checksum)
+        self._prefix += len(payload)
 
     def _early(self, number: int, offset: int, length: int) -> bytes:
         if self.ignored:

@@ -34,9 +34,13 @@ _TROUBLE = {
 
 
 class Spool:
-    """Makes files for bytes that wait; `__enter__` makes its folder and removes what dead processes left."""
+    """Makes files for bytes that wait; `__enter__` makes its folder and removes what dead processes left.
 
-    def __init__(self, root: Path) -> None:
+    ``free`` bytes of its file system are left to everybody else; by default a twentieth, and 10 GiB at most.
+    """
+
+    def __init__(self, root: Path, *, free: int | None = None) -> None:
+        self._free = free
         self.root = root.absolute()  # a plugin may go to another folder
         self.folder = self.root / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = FileLock(self.folder.with_suffix(".lock"))
@@ -67,25 +71,26 @@ class Spool:
         """An empty file. Raises SpoolFull, and OSError for what waiting does not mend."""
         self._made += 1
         path = self.folder / f"{self._made:08d}"
-        with _room_for(self.folder, 0):
+        with _room_for(self.folder, 0, self._free):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        return SpoolFile(path)
+        return SpoolFile(path, self._free)
 
 
 class SpoolFile:
     """Bytes at offsets in one file. It is opened for each call, so a thousand of them cost no descriptors."""
 
-    __slots__ = ("path",)
+    __slots__ = ("_free", "path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, free: int | None = None) -> None:
         self.path = path
+        self._free = free
 
     def write(self, offset: int, data: bytes) -> None:
         """Put ``data`` at ``offset``.
 
         Raises SpoolFull, after which the same may be written again, and OSError for what waiting does not mend.
         """
-        with _room_for(self.path.parent, len(data)), self.path.open("r+b", buffering=0) as file:
+        with _room_for(self.path.parent, len(data), self._free), self.path.open("r+b", buffering=0) as file:
             file.seek(offset)
             view = memoryview(data)
             while view:
@@ -107,12 +112,16 @@ class SpoolFile:
 
 
 @contextmanager
-def _room_for(folder: Path, count: int) -> Iterator[None]:
+def _room_for(folder: Path, count: int, free: int | None = None) -> Iterator[None]:
     """Inside, ``count`` bytes are written below ``folder``. Raises SpoolFull before or instead of it."""
     try:
         usage = shutil.disk_usage(folder)
-        if usage.free - count < min(usage.total // _RESERVE_PART, _RESERVE_MOST):
-            raise SpoolFull(f"the spool in {folder.parent} has no room: only {usage.free:,} bytes are free on its disk")
+        kept = min(usage.total // _RESERVE_PART, _RESERVE_MOST) if free is None else free
+        if usage.free - count < kept:
+            raise SpoolFull(
+                f"the spool in {folder.parent} has no room: {usage.free:,} bytes are free on its disk, and {kept:,} of "
+                "them are kept for others (spool-free)"
+            )
         yield
     except OSError as error:
         if error.errno not in _TROUBLE:

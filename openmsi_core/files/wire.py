@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 import google_crc32c
-import msgpack
 
 from openmsi_core.errors import BadRecord, PathRefused
+from openmsi_core.files.packing import pack, unpack
 from openmsi_core.model import Chunk, FileVersion, RelativePath
 
 MAGIC = b"OMSI"
@@ -117,7 +117,7 @@ def _metadata(chunk: Chunk) -> bytes:
             facts["bytes"] = list(version.span)
     if chunk.last:
         facts.update(sha256=chunk.sha256, size=chunk.size)
-    return bytes(msgpack.packb(facts)) if facts else b""
+    return pack(facts) if facts else b""
 
 
 def _part_to_wire(part: str) -> str | bytes:
@@ -138,10 +138,7 @@ def _check_flags(flags: int, sequence: int, offset: int, p: int) -> None:
 
 def _unpack(metadata: bytes) -> tuple[dict[str, object], int]:
     """What the metadata say, and how many items that are."""
-    try:
-        facts = msgpack.unpackb(metadata, strict_map_key=True, max_ext_len=0)
-    except Exception as error:
-        raise BadRecord(f"the metadata is not msgpack: {type(error).__name__} {error}".strip()) from error
+    facts = unpack(metadata, "the metadata")
     if not isinstance(facts, dict) or not all(isinstance(key, str) for key in facts):
         _bad("the metadata is not a map with text as keys")
     return facts, _items_in(facts)

@@ -11,6 +11,7 @@ from typing import Any
 import confluent_kafka
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -96,6 +97,26 @@ class Admin:
             }
         except KafkaException as error:
             raise translated(error.args[0], self._options, name) from error
+
+    def stable_ends(self, name: str) -> Mapping[int, tuple[int, int]]:
+        """For each partition the end for readers of committed records, and the end of everything.
+
+        Where the first is lower, a transaction is open. Raises TopicError when the topic is missing.
+        """
+        count = partitions_of(self._client, self._watch, self._options, name, CONNECT_SECONDS)
+        places = [TopicPartition(name, partition) for partition in range(count)]
+        asked = dict.fromkeys(places, _LATEST)
+        levels = IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED
+        try:  # in this order, so that what is committed in between does not look held back
+            high, stable = (
+                {place: future.result(15).offset for place, future in answers.items()}
+                for answers in (
+                    self._client.list_offsets(asked, isolation_level=level, request_timeout=10) for level in levels
+                )
+            )
+        except KafkaException as error:
+            raise translated(error.args[0], self._options, name) from error
+        return {place.partition: (stable[place], high[place]) for place in places}
 
     def _offsets(self, group: str, topic: str) -> Mapping[int, tuple[int, str]]:
         asked = ConsumerGroupTopicPartitions(group)

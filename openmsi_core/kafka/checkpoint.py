@@ -152,7 +152,8 @@ class Acknowledged:
     def _produce(self, producer: Producer, each: Outgoing, patience: Patience) -> None:
         while True:
             try:
-                producer.produce(each.topic, each.value, each.key, on_delivery=partial(self._delivered, each))
+                delivered = partial(self._delivered, each)
+                producer.produce(each.topic, each.value, each.key, each.partition, on_delivery=delivered)
             except BufferError:
                 if not patience.left:
                     raise unreachable(self._options, "outcomes wait in a full queue") from None

@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from openmsi_core.errors import BrokerUnreachable, RightMissing
+from openmsi_core.kafka.config import longest_transaction
 from openmsi_core.kafka.errors import translated
+from openmsi_core.kafka.hanging import Pending
 from openmsi_core.kafka.patience import Answer
 from openmsi_core.model import Claim
 
 _TAKEOVER_SECONDS = 90.0  # 60 s for the transaction of large results, and 10 s in which the broker looks for such
 _ASK_SECONDS = 3.0
+_UNSTABLE = {KafkaError._TIMED_OUT, KafkaError.UNSTABLE_OFFSET_COMMIT}
 _REST_SECONDS = 0.1
 
 
@@ -22,7 +25,8 @@ class Claims:
     """Asks the broker for one group and one topic, until it answers or ``is_stopping`` says yes.
 
     While the transaction of a killed member is open the broker does not tell its commits: every question is asked
-    again for up to 90 s, then BrokerUnreachable is raised; RightMissing at once.
+    again for up to 90 s, then BrokerUnreachable is raised; RightMissing at once. A transaction that no broker ends in
+    that time, though one was there all the while, is never ended: then the commits before it count, see `Pending`.
 
     This runs inside a rebalance callback. There, poll, consume, close and list_topics of the same client would clear
     confluent-kafka's call state, and the next callback of the same poll would abort the process: none is used here.
@@ -74,15 +78,25 @@ class Claims:
     def committed(self, partitions: Sequence[int]) -> Sequence[TopicPartition]:
         """The commits with their metadata; none when we are stopping."""
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        pending = Pending(self._options, self._topic, self._group, _open_seconds(self._options))
 
         def ask() -> list[TopicPartition]:
-            answered: list[TopicPartition] = self._consumer.committed(asked, timeout=_ASK_SECONDS)
-            for each in answered:
-                if each.error is not None:
-                    raise KafkaException(each.error)
-            return answered
+            try:
+                return self._stable(asked)
+            except KafkaException as error:
+                passed = pending.passed(partitions) if error.args[0].code() in _UNSTABLE else None
+                if passed is None:
+                    raise
+                return passed
 
-        return (self._answered(ask) if asked else None) or []
+        return (self._answered(ask, pending) if asked else None) or []
+
+    def _stable(self, asked: list[TopicPartition]) -> list[TopicPartition]:
+        answered: list[TopicPartition] = self._consumer.committed(asked, timeout=_ASK_SECONDS)
+        for each in answered:
+            if each.error is not None:
+                raise KafkaException(each.error)
+        return answered
 
     def _has_commits(self, below: int) -> bool:
         """True when the group has a commit on a partition below this one; what is added gets the highest numbers."""
@@ -96,7 +110,7 @@ class Claims:
         found = self._answered(partial(self._consumer.offsets_for_times, asked, timeout=_ASK_SECONDS)) or []
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
-    def _answered(self, ask: Callable[[], Answer]) -> Answer | None:
+    def _answered(self, ask: Callable[[], Answer], pending: Pending | None = None) -> Answer | None:
         """Ask until there is an answer; None when we are stopping."""
         ends = time.monotonic() + _TAKEOVER_SECONDS
         while not self._is_stopping():
@@ -106,10 +120,15 @@ class Claims:
                 reason = translated(error.args[0], self._options, self._group)
                 if isinstance(reason, RightMissing):
                     raise reason from error
-                if time.monotonic() >= ends:
+                if time.monotonic() >= ends and not (pending and pending.is_seen):
                     raise BrokerUnreachable(
                         f"where group {self._group} stands on {self._topic} was not told within "
                         f"{_TAKEOVER_SECONDS:g} s, and a run never starts from anywhere else: {reason}"
                     ) from error
                 time.sleep(_REST_SECONDS)  # some refusals come at once, and asking is all that can be done
         return None
+
+
+def _open_seconds(options: Mapping[str, str]) -> float:
+    """How long a transaction may be open while a broker is there: to its timeout, and until the broker looks for it."""
+    return max(_TAKEOVER_SECONDS, longest_transaction(options) + 30.0)

@@ -95,7 +95,7 @@ def checked(options: Options) -> dict[str, str]:
         name = _ALIASES.get(written, written)
         if name in named:
             raise SettingsError(f"Kafka option {written} is another name of {name}, which is set too: keep one")
-        reason = "it is code, not text" if name.endswith("_cb") else _REFUSED.get(name)
+        reason = refusal(name)
         if reason is not None:
             raise SettingsError(f"Kafka option {written} cannot be set: {reason}. Remove it")
         named[name] = str(value)
@@ -105,6 +105,11 @@ def checked(options: Options) -> dict[str, str]:
             "[kafka] in openmsi.toml"
         )
     return named
+
+
+def refusal(name: str) -> str | None:
+    """Why a Kafka option cannot be set; None when it can."""
+    return "it is code, not text" if name.endswith("_cb") else _REFUSED.get(_ALIASES.get(name, name))
 
 
 def bootstrap(options: Options) -> str:
@@ -168,16 +173,19 @@ def checkpoint_producer(
     """
     user = checked(options)
     if is_large:
-        longest = max(
-            LARGE_TRANSACTION_TIMEOUT_MS, _number({"transaction.timeout.ms": "0"} | user, "transaction.timeout.ms")
-        )
-        user["transaction.timeout.ms"] = str(longest)
+        user["transaction.timeout.ms"] = str(int(longest_transaction(options) * 1000))
     user.pop("message.timeout.ms", None)  # above transaction.timeout.ms it is refused at creation
     return _merged(
         _outcome_defaults() | {"transaction.timeout.ms": TRANSACTION_TIMEOUT_MS},
         user,
         {"enable.idempotence": True, "acks": "all", "transactional.id": transactional_id, **_batches(is_alone)},
     )
+
+
+def longest_transaction(options: Options) -> float:
+    """Seconds after which the broker gives up a transaction of a member with these options, however large it is."""
+    user = {"transaction.timeout.ms": "0"} | checked(options)
+    return max(LARGE_TRANSACTION_TIMEOUT_MS, _number(user, "transaction.timeout.ms")) / 1000
 
 
 def consumer(options: Options, group: str) -> ClientSettings:

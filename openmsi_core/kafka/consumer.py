@@ -38,6 +38,10 @@ _PASSING = {
     KafkaError._TIMED_OUT,
     KafkaError._RESOLVE,
     KafkaError._MAX_POLL_EXCEEDED,
+    # said of a join that came in the middle of another rebalance; the client joins again by itself
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
 }
 
 

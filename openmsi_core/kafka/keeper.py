@@ -18,9 +18,10 @@ GRACE_SECONDS = 10.0
 
 def main(command: list[str]) -> int:
     """Run ``command`` until it ends by itself or the pipe on standard input ends; answers its exit code."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - its only caller is embedded.py
+    # what it prints goes where our messages go: nobody reads the pipe after our one line
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2)  # noqa: S603 - its caller is process.py
     os.write(1, b"%d\n" % child.pid)
-    os.dup2(2, 1)  # the pipe on standard output has said all it has to say
+    os.dup2(2, 1)  # the pipe has said all it has to say
     threading.Thread(target=_follow, args=(child,), daemon=True).start()
     while os.read(0, 64):
         pass

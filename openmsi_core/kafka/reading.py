@@ -43,21 +43,31 @@ def read(options: Mapping[str, str], topic: str, limit: int | None = None) -> It
 class TopicReader:
     """The RecordReader of one topic: it is assigned what it reads, joins no group and commits nothing.
 
-    `__enter__` connects within 15 s. One thread calls it. Every method raises BrokerError.
+    `__enter__` connects within ``connect`` seconds. One thread calls it. Every method raises BrokerError.
+    ``isolation`` "read_uncommitted" is for looking at open transactions, and for nothing else.
     """
 
-    def __init__(self, options: Mapping[str, str], topic: str) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        topic: str,
+        *,
+        connect: float = CONNECT_SECONDS,
+        isolation: str = "read_committed",
+    ) -> None:
         self._options = options
         self._topic = topic
+        self._connect = connect
+        self._isolation = isolation
         self._watch = ClientWatch(options, topic)
         self._consumer: Consumer | None = None
         self._partitions = 0
 
     def __enter__(self) -> Self:
-        settings = config.reader(self._options) | {"enable.partition.eof": True}
+        settings = config.reader(self._options) | {"enable.partition.eof": True, "isolation.level": self._isolation}
         self._consumer = made(Consumer, self._watch.configured(settings))
         try:
-            self._partitions = partitions_of(self._consumer, self._watch, self._options, self._topic, CONNECT_SECONDS)
+            self._partitions = partitions_of(self._consumer, self._watch, self._options, self._topic, self._connect)
         except BaseException:
             self._consumer.close()
             raise

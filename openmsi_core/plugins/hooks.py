@@ -34,7 +34,10 @@ class Hooks:
 
     @hookspec
     def openmsi_file_done(self, file: DataFile, outcome: Outcome) -> None:
-        """A file was handled, and its outcome waits for the next checkpoint."""
+        """A file was handled, and its outcome waits for the next checkpoint.
+
+        Of a file that is not `complete` only the beginning was handled; whether it counts shows when the file ends.
+        """
 
     @hookspec
     def openmsi_file_failed(self, file: DataFile, error: str) -> None:
@@ -65,6 +68,8 @@ class Announcer:
         """
         if isinstance(observer, type):
             raise TypeError(f"{name}: register an object of {observer.__name__}, not the class")
+        if self._plugins.has_plugin(name):
+            raise PluginError(f"the observer {name} is named twice: take one of them out of `hooks`.")
         try:
             self._plugins.register(observer, name)
             self._plugins.check_pending()
@@ -93,6 +98,12 @@ class Announcer:
             if caller.get_hookimpls():
                 callers.append((name, caller))
         return callers
+
+
+def observed_by(observer: object) -> tuple[str, ...]:
+    """The hooks that an object implements, found without registering it."""
+    names = (name for name in dir(type(observer)) if hasattr(getattr(type(observer), name, None), f"{PROJECT}_impl"))
+    return tuple(sorted(names))
 
 
 def _hook_names() -> list[str]:

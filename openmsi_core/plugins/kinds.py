@@ -29,13 +29,21 @@ class Plugin(ABC):  # noqa: B024 - each kind adds its one abstract method
     sniff: ClassVar[bytes] = b""
     """Bytes that occur in the first 4 KiB of the files it wants."""
     head: ClassVar[int] = 0
-    """How many bytes of a file are enough for it; 0: all of them. Kept for later, nothing reads it yet."""
+    """How many bytes of a file are enough for it, up to 8 MiB; 0: all of them.
+
+    It is called as soon as so many have arrived, and gets exactly these: of a larger file `DataFile.complete` is False
+    and `DataFile.sha256` is "". Its results are published once the whole file is verified.
+    """
+    early: ClassVar[bool] = False
+    """With ``head``: publish its results at once, marked as not verified; perhaps twice, perhaps of a broken file."""
     emits: ClassVar[str] = ""
     """What its results are, in a word or the address of a schema."""
     delivery: ClassVar[str] = ""
     """What handing it the same file twice does, as ``"idempotent"``."""
     stability: ClassVar[str] = ""
     """``"stable"``, ``"experimental"``, or what you want people to know."""
+    workers: ClassVar[int] = 1
+    """How many instances work at once where the run does not say; more for one that mostly waits for a server."""
     cite: ClassVar[str] = ""
     """What users of the results should cite."""
 
@@ -56,6 +64,14 @@ class Plugin(ABC):  # noqa: B024 - each kind adds its one abstract method
 
     def close(self) -> None:  # noqa: B027 - the same
         """Called once in each worker after the last file."""
+
+    def check(self, topic: str) -> Iterator[str]:  # noqa: ARG002 - for those who need it
+        """Try what the plugin needs, as `openmsi check` asks: a sentence for each thing that is well.
+
+        Called between `open` and `close`; ``topic`` is where files would come from. Raise `TargetError` for what is
+        not well.
+        """
+        return iter(())
 
 
 class Extractor(Plugin):

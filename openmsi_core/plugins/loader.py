@@ -24,11 +24,15 @@ from openmsi_core.plugins.kinds import Plugin
 from openmsi_core.plugins.options import PluginOptions, options_hash, parse
 from openmsi_core.plugins.running import PluginRunner
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     _Driver = DriverManager[object]
     _Named = NamedExtensionManager[object]
 else:  # older ones cannot be subscripted
     _Driver, _Named = DriverManager, NamedExtensionManager
+
+MAX_HEAD = 8 * 1024 * 1024
 
 
 class _OnePlugin(_Driver):
@@ -77,10 +81,24 @@ def load(entry: Entry) -> type[Plugin]:
     missing = sorted(getattr(plugin, "__abstractmethods__", ()))
     if missing:
         raise PluginError(f"the plugin {entry.qualified} lacks the method {', '.join(missing)}.")
+    _check_head(plugin, entry)
     options: object = plugin.Options
     if not isinstance(options, type) or not issubclass(options, PluginOptions):
         raise PluginError(f"the Options of the plugin {entry.qualified} must be made from PluginOptions.")
     return plugin
+
+
+def _check_head(plugin: type[Plugin], entry: Entry) -> None:
+    """Raises PluginError for a ``head`` or ``early`` that cannot be."""
+    head: object = plugin.head
+    if isinstance(head, bool) or not isinstance(head, int) or not 0 <= head <= MAX_HEAD:
+        raise PluginError(
+            f"the plugin {entry.qualified} has head = {head!r}: it must be a number of bytes up to {MAX_HEAD:,}."
+        )
+    if head and entry.kind == "sink":
+        raise PluginError(f"the plugin {entry.qualified} has a head, but a sink stores whole files: remove it.")
+    if plugin.early and not head:
+        raise PluginError(f"the plugin {entry.qualified} is early without a head: say how many bytes it needs.")
 
 
 def options_of(name: str) -> type[PluginOptions]:
@@ -95,8 +113,12 @@ def build(name: str, values: Mapping[str, object]) -> Callable[[Path | None], Pl
     """
     entry = find(name)
     cls = load(entry)
+    if entry.status in {"no window", "unrenamed template"}:
+        logger.warning("the plugin %s: %s", entry.qualified, entry.detail)
     options = parse(cls.Options, values, entry.name)
-    facts = PluginFacts(entry.name, entry.kind, entry.package, entry.version, options_hash(options))
+    facts = PluginFacts(
+        entry.name, entry.kind, entry.package, entry.version, options_hash(options), cls.head, cls.early
+    )
     log = logging.getLogger(f"openmsi.plugin.{entry.name}")
 
     def make(workdir: Path | None) -> PluginRunner:
@@ -113,15 +135,25 @@ def build(name: str, values: Mapping[str, object]) -> Callable[[Path | None], Pl
 
 
 def load_hooks(names: Sequence[str]) -> tuple[tuple[str, object], ...]:
-    """The hook plugins called ``names`` with their names, in that order; a class is built first.
+    """The hook plugins called ``names`` with their qualified names, in that order; a class is built first.
 
     Raises PluginError.
     """
     observers = []
     for entry in [find(name, hook=True) for name in names]:
         observer = _loaded(lambda entry=entry: _NamedHooks([entry]), entry)  # type: ignore[misc] # bound at once
-        observers.append((entry.name, observer() if isinstance(observer, type) else observer))
+        observers.append((entry.qualified, _built(entry, observer) if isinstance(observer, type) else observer))
     return tuple(observers)
+
+
+def _built(entry: Entry, cls: type) -> object:
+    try:
+        return cls()
+    except Exception as error:
+        raise PluginError(
+            f"the hook plugin {entry.qualified} cannot be built: {type(error).__name__}: {error}. Its constructor must "
+            "take nothing."
+        ) from error
 
 
 def _loaded(manage: Callable[[], _OnePlugin | _NamedHooks], entry: Entry) -> object:

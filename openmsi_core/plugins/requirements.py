@@ -17,11 +17,15 @@ OURS = "openmsi"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What the metadata of an installed package says, parsed once: that is most of the time of a listing."""
+    """What the metadata of an installed package says, parsed once: that is most of the time of a listing.
+
+    ``folder`` is where it was installed: a folder, or an archive.
+    """
 
     name: str
     version: str
     requires: tuple[str, ...]
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ def package_of(dist: Distribution) -> Package:
         name=str(metadata["Name"]),
         version=str(metadata["Version"]),
         requires=tuple(dist.requires or ()) if requires is None else tuple(map(str, requires)),
+        folder=str(dist.locate_file("")),
     )
 
 
@@ -110,13 +115,23 @@ def our_version() -> str:
 
 def _requirements(package: Package, extras: Sequence[str]) -> Iterator[Requirement]:
     for text in package.requires:
+        requirement = _parsed(text)
+        if requirement is None:
+            continue  # pip has the last word on what nobody can read
         try:
-            requirement = Requirement(text)
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 yield requirement
-        except (InvalidRequirement, UndefinedEnvironmentName):
-            continue  # pip has the last word on what nobody can read
+        except UndefinedEnvironmentName:
+            continue
+
+
+@functools.cache  # most plugins ask for the same versions of openmsi
+def _parsed(text: str) -> Requirement | None:
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        return None
 
 
 def _lack(requirement: Requirement, installed: Installed) -> str:

@@ -40,6 +40,11 @@ class PluginRunner:
             return (accepts,)  # "*.txt" instead of ("*.txt",) would be five globs
         return tuple(self._plugin.accepts)
 
+    @property
+    def workers(self) -> int:
+        """How many instances the plugin wants to work at once; at least one."""
+        return max(1, int(self._plugin.workers))
+
     def open(self) -> None:
         """Let the plugin get ready."""
         self._plugin.open()

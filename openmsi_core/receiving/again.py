@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from threading import Event
 
 from openmsi_core.errors import NotWhole
-from openmsi_core.files.assembly import Assembler, Broken, Whole
-from openmsi_core.files.content import InMemory
-from openmsi_core.files.datafile import DataFile
+from openmsi_core.files.assembly import Assembler
+from openmsi_core.files.events import Broken, Whole
 from openmsi_core.model import Commit, Outcome, Outgoing, Record, What
 from openmsi_core.ports import OutcomeStore, RecordReader, Sealer
 from openmsi_core.receiving.attempts import Again
-from openmsi_core.receiving.jobs import Ended, Job, RunFacts
+from openmsi_core.receiving.jobs import Ended, RunFacts, job_of
 from openmsi_core.receiving.letters import Letter, resolved
 from openmsi_core.receiving.outcomes import Outgoings
 from openmsi_core.receiving.results import let_go, size_of
@@ -104,15 +103,12 @@ class Retry:
 
     def _answered(self, whole: Whole) -> Outcome | None:
         """What the plugin made of it, after as many tries as the policy of the workers allows."""
-        size = whole.version.size
-        memory = size if isinstance(whole.content, InMemory) else 0
-        file = DataFile(whole.version, whole.span.first, self._now(), whole.content, self._run.workdir)
-        job = Job(file, whole.span, (), memory, size - memory)
+        job = job_of(whole, (), self._run, self._now())
         self._workers.submit(job)
         while not self._stopping.is_set():
             for answer in self._workers.answers(0.2):
                 if isinstance(answer.answer, Outcome):
-                    file.release()
+                    job.file.release()
                     return answer.answer
                 if isinstance(answer.answer, Again):
                     self._stopping.wait(answer.answer.seconds)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 
-from openmsi_core.errors import Reject, RetryLater, TooManyResults
+from openmsi_core.errors import (
+    PluginFailed,
+    Reject,
+    RetryLater,
+    TargetError,
+    TooManyResults,
+    name_of,
+    text_of,
+    traceback_of,
+)
 from openmsi_core.model import Outcome, What
 from openmsi_core.ports import Runner
 from openmsi_core.receiving.jobs import Job, RunFacts
 from openmsi_core.receiving.results import results_of
-
-_MAX_TEXT = 4000
-_MAX_TRACEBACK = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,16 @@ class Again:
 def attempt(runner: Runner, job: Job, run: RunFacts, policy: RetryPolicy, now: float) -> Outcome | Again:
     """Hand ``job`` to the plugin once; ``now`` is any monotonic clock in seconds.
 
-    Catches everything that a plugin can raise, SystemExit too: a plugin may fail, the run may not.
+    Catches everything that a plugin can raise, SystemExit too: a plugin may fail, the run may not. Raises TargetError,
+    by which a plugin ends the run on purpose.
     """
     job.tries += 1
     try:
         handled = runner.handle(job.file)
         results = results_of(job.file.version, job.span, handled.results, run)
+    except TargetError:  # it concerns every file, so the run ends
+        job.file.take_back()
+        raise
     except BaseException as error:  # noqa: BLE001 - judged by failure_of; nothing is swallowed
         job.file.take_back()
         return failure_of(error, job, policy, now)
@@ -71,31 +80,9 @@ def _judged(error: BaseException, job: Job, policy: RetryPolicy, now: float) -> 
         job.tries -= 1  # waiting for something outside is not a failed try
         return Again(max(error.seconds, 0.1), text_of(error))
     if job.tries <= len(policy.delays):
-        return Again(policy.delays[job.tries - 1], f"{_name(error)}: {text_of(error)}")
-    return _letter(What.FAILED, error, job)
-
-
-def text_of(error: BaseException) -> str:
-    """What the exception says, at most 4,000 characters that UTF-8 can carry; one that cannot even say is named."""
-    try:
-        said = str(error)
-    except BaseException:  # noqa: BLE001 - a plugin's own class may fail here too
-        said = f"{_name(error)} (its text cannot be read)"
-    return (said or _name(error))[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _name(error: BaseException) -> str:
-    """The name of its class, which a metaclass may hide."""
-    return str(type.__dict__["__qualname__"].__get__(type(error)))
-
-
-def _traceback(error: BaseException) -> str:
-    try:
-        lines = traceback.format_exception(error)
-    except BaseException:  # noqa: BLE001 - it cannot be told with its text
-        lines = [*traceback.format_tb(error.__traceback__), f"{_name(error)} (it cannot be shown)"]
-    return "".join(lines)[-_MAX_TRACEBACK:]
+        return Again(policy.delays[job.tries - 1], f"{name_of(error)}: {text_of(error)}")
+    return _letter(What(error.what) if isinstance(error, PluginFailed) else What.FAILED, error, job)
 
 
 def _letter(what: What, error: BaseException, job: Job) -> Outcome:
-    return Outcome(what, reason=text_of(error), error=_name(error), traceback=_traceback(error), tries=job.tries)
+    return Outcome(what, reason=text_of(error), error=name_of(error), traceback=traceback_of(error), tries=job.tries)

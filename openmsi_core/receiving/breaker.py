@@ -9,7 +9,12 @@ from openmsi_core.errors import BreakerOpen
 from openmsi_core.model import What
 from openmsi_core.receiving.jobs import Ended
 
-_COUNTED = frozenset({What.REJECTED, What.FAILED, What.RETRIES_EXHAUSTED, What.TOO_MANY_RESULTS})
+_COUNTED = frozenset(
+    {
+        *(What.REJECTED, What.FAILED, What.RETRIES_EXHAUSTED, What.TOO_MANY_RESULTS),
+        *(What.CRASHED, What.TIMED_OUT, What.OUT_OF_MEMORY, What.TOO_MUCH_OUTPUT),
+    }
+)
 
 
 class Breaker:

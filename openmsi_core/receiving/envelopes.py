@@ -6,14 +6,12 @@ The formats stand in docs/design/wire-format.md.
 from __future__ import annotations
 
 import base64
-import json
-import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
-from pathlib import PurePath
+from datetime import UTC, datetime, timedelta
 
+from openmsi_core.files.jsonable import dumps
 from openmsi_core.files.opened import Span
-from openmsi_core.model import FileVersion, Outgoing, PluginFacts, RelativePath, Result, What
+from openmsi_core.model import FileVersion, Outgoing, PluginFacts, Result, What
 from openmsi_core.receiving.jobs import Ended, RunFacts
 
 MAX_LETTER_BYTES = 64 * 1024
@@ -26,7 +24,7 @@ def notices_of(ended: Ended, run: RunFacts, now: datetime, *, is_short: bool = F
     """What one outcome publishes beside its results: its receipt and its dead letter, which ``is_short`` cuts."""
     version, what = ended.version, ended.outcome.what
     out = []
-    if version is not None and what is not What.NOT_WANTED:
+    if version is not None and what not in {What.NOT_WANTED, What.EARLY}:
         out.append(
             Outgoing(run.receipts_topic, _receipt_key(version, what, run), dumps(receipt(ended, version, run, now)))
         )
@@ -112,23 +110,6 @@ def place_of(span: Span) -> dict[str, object]:
     return {"topic": first.topic, "partition": first.partition, "offset": first.offset}
 
 
-def dumps(value: object) -> bytes:
-    """JSON, UTF-8, one line. What JSON has no word for is spelled like this.
-
-    NaN and infinities: the strings ``"NaN"``, ``"Infinity"``, ``"-Infinity"``; bytes: ``{"base64": …}``; dates and
-    times: ISO 8601, UTC if they have no zone; paths and everything with an ``item`` method (numpy scalars): their
-    plain value. Raises TypeError for anything else, ValueError for a circular structure.
-
-    >>> dumps({"x": float("nan"), "b": b"a"})
-    b'{"x":"NaN","b":{"base64":"YQ=="}}'
-    """
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
-    except ValueError:  # not finite somewhere (or circular, which _finite then reports)
-        text = json.dumps(_finite(value, 0), ensure_ascii=False, separators=(",", ":"), default=_plain)
-    return text.encode("utf-8", "backslashreplace")
-
-
 def instant_ns(nanoseconds: int) -> str:
     """Epoch nanoseconds as ISO 8601, UTC, to the microsecond.
 
@@ -169,33 +150,3 @@ def _copied(key: bytes | None, value: bytes | None, size: int | None) -> dict[st
         "value_b64": base64.b64encode(value).decode("ascii") if value is not None else None,
         "value_bytes": size,
     }
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"base64": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, PurePath | RelativePath):
-        return str(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=repr)
-    item = getattr(value, "item", None)
-    if callable(item):
-        return item()
-    raise TypeError(f"{type(value).__name__} has no place in JSON: give text, numbers, lists or dicts")
-
-
-def _finite(value: object, depth: int) -> object:
-    if depth > 200:
-        raise ValueError("the result is nested deeper than 200 levels, or contains itself")
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, Mapping):
-        return {key: _finite(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item, depth + 1) for item in value]
-    item = getattr(value, "item", None)
-    return _finite(item(), depth + 1) if callable(item) else value

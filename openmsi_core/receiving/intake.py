@@ -11,41 +11,27 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from openmsi_core.errors import BadRecord, SpoolFull
-from openmsi_core.files import wire
-from openmsi_core.files.assembly import Aborted, Assembler, Broken, Event, Ignored, Whole
+from openmsi_core.files.assembly import Assembler
+from openmsi_core.files.decoding import decode
+from openmsi_core.files.events import Aborted, Broken, Event, HeadCame, Ignored
 from openmsi_core.files.opened import Span
 from openmsi_core.model import Chunk, Outcome, Record, What
 from openmsi_core.ports import Never, NotYet, Sealer
+from openmsi_core.receiving.arrivals import Arrived, Begun
 from openmsi_core.receiving.beginnings import why_headless
+from openmsi_core.receiving.generations import OVERTAKEN, Generations
 from openmsi_core.receiving.jobs import Assignment, Counts, Ended
+from openmsi_core.receiving.parking import Parked, Parking, TooEarly
 
 log = logging.getLogger(__name__)
 
 
 _NAMED = 5
 MAX_COPIED = 16 * 1024  # bytes of a bad record that its dead letter carries; the rest stays in the topic
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A whole file that the run wants."""
-
-    whole: Whole
-    assignments: tuple[Assignment, ...]
-
-
-@dataclass(slots=True)
-class Parked:
-    """A record whose key has not arrived; ``since_ms`` is when it was parked, our clock."""
-
-    record: Record
-    assignment: Assignment
-    key_index: bytes
-    since_ms: int
 
 
 class Intake:
@@ -61,8 +47,8 @@ class Intake:
     ) -> None:
         self.now_ms = now_ms
         self.assembler = assembler
-        self.parked: list[Parked] = []
-        self.parked_bytes = 0
+        self.parked = Parking()
+        self.generations = Generations()
         self.waiting: deque[tuple[Record, Assignment]] = deque()
         self._sealer = sealer
         self.counts = counts
@@ -82,11 +68,12 @@ class Intake:
         for partition in partitions & set(self._assigned):
             self._assigned.pop(partition).alive = False
         self.assembler.forget_partitions(partitions)
-        for parked in [each for each in self.parked if not each.assignment.alive]:
-            self._unpark(parked)
+        for parked in self.parked:
+            if not parked.assignment.alive:
+                self.parked.take_out(parked)
         self.waiting = deque(each for each in self.waiting if each[1].alive)
 
-    def take(self, record: Record) -> Arrived | Ended | None:
+    def take(self, record: Record) -> Arrived | Begun | Ended | None:
         """One record from the poll; while ``waiting`` has any, give none but those that were fetched already.
 
         Raises OSError when the spool is broken; when it is full the record waits until `offer` finds room.
@@ -105,7 +92,7 @@ class Intake:
             self.waiting.append((record, assignment))
             return None
 
-    def offer(self) -> Iterator[Arrived | Ended]:
+    def offer(self) -> Iterator[Arrived | Begun | Ended]:
         """Take the waiting records, in their order, as far as the spool has room now."""
         while self.waiting:
             try:
@@ -118,9 +105,9 @@ class Intake:
             if event is not None:
                 yield event
 
-    def reopen(self) -> Iterator[Arrived | Ended]:
+    def reopen(self) -> Iterator[Arrived | Begun | Ended]:
         """Try the parked records again, in their order, as far as the spool has room."""
-        for parked in list(self.parked):
+        for parked in self.parked:
             opened = self._sealer.open_value(parked.record.position.topic, parked.record.value or b"")
             if isinstance(opened, NotYet):
                 continue
@@ -128,11 +115,17 @@ class Intake:
                 result = self._opened(parked.record, parked.assignment, opened)
             except SpoolFull:
                 return
-            self._unpark(parked)
+            except TooEarly:
+                continue
+            self.parked.take_out(parked)
             if parked.record.position.offset not in self.assembler.first_offsets(parked.assignment.partition):
                 self._finish_parked(parked, result)
             if result is not None:
                 yield result
+
+    def awaits_keys(self, since_ms: int) -> bool:
+        """True when a record was parked at ``since_ms``, our clock, or later: its key may come soon."""
+        return any(each.since_ms >= since_ms for each in self.parked)
 
     def say_unfinished(self) -> None:
         """Log what is still open: five files by name, and how many more."""
@@ -143,8 +136,10 @@ class Intake:
 
     def unlock(self, before_ms: int) -> Iterator[Ended]:
         """End the parked records that were parked before ``before_ms``, our clock: their keys never came."""
-        for parked in [each for each in self.parked if each.since_ms < before_ms]:
-            self._unpark(parked)
+        for parked in self.parked:
+            if parked.since_ms >= before_ms:
+                continue
+            self.parked.take_out(parked)
             parked.assignment.watermark.finish(parked.record.position.offset)
             reason = f"no key came for it: key index {parked.key_index.hex()[:64]}"
             ended = self._bad(parked.record, parked.assignment, reason, What.UNREADABLE)
@@ -160,10 +155,13 @@ class Intake:
         """End the versions whose first record did not come, and that got no other one since ``before_ms``.
 
         A sender's records keep their order, so what was in the log when we began in its middle had its first one before
-        that: it was dealt with then, or was not asked for.
+        that: it was dealt with then, or was not asked for. One that is parked may still be opened.
         """
         for file_id in self.assembler.headless(before_ms):
-            what, reason = why_headless(self.assembler.span_of(file_id), self._assigned)
+            span = self.assembler.span_of(file_id)
+            if any(self.parked.is_any_before(partition, run[0]) for partition, run in span.runs.items()):
+                continue
+            what, reason = why_headless(span, self._assigned)
             yield self._broken(self.assembler.drop(file_id, what, reason))
 
     def shed(self) -> Iterator[Ended]:
@@ -180,12 +178,12 @@ class Intake:
         reason = "given up: so many files are open that no commit could say which, and the finished ones waited for it"
         return self._broken(self.assembler.drop(file_id, What.INCOMPLETE, reason))
 
-    def _take(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
+    def _take(self, record: Record, assignment: Assignment) -> Arrived | Begun | Ended | None:
         event = self._open(record, assignment)
         assignment.watermark.took(record.position.offset)
         return event
 
-    def _open(self, record: Record, assignment: Assignment) -> Arrived | Ended | None:
+    def _open(self, record: Record, assignment: Assignment) -> Arrived | Begun | Ended | None:
         offset = record.position.offset
         if record.value is None:
             return self._bad(record, assignment, "a record without a value")
@@ -193,30 +191,37 @@ class Intake:
         if isinstance(opened, NotYet):
             if not assignment.watermark.start.is_finished(offset):
                 assignment.watermark.begin(offset)
-            self.parked.append(Parked(record, assignment, opened.key_index, self.now_ms()))
-            self.parked_bytes += len(record.value)
+            self.parked.put(Parked(record, assignment, opened.key_index, self.now_ms()))
             return None
-        return self._opened(record, assignment, opened)
+        try:
+            return self._opened(record, assignment, opened)
+        except TooEarly:
+            self.parked.put(Parked(record, assignment, b"", self.now_ms()))
+            return None
 
-    def _opened(self, record: Record, assignment: Assignment, opened: object) -> Arrived | Ended | None:
+    def _opened(self, record: Record, assignment: Assignment, opened: object) -> Arrived | Begun | Ended | None:
         if isinstance(opened, Never):
             return self._bad(record, assignment, opened.reason, What.UNREADABLE)
         try:
-            chunk = wire.decode(getattr(opened, "data", None), self._max_file_size)
+            chunk = decode(getattr(opened, "data", None), self._max_file_size, record.timestamp_ms)
         except BadRecord as error:
             return self._bad(record, assignment, str(error))
+        self.generations.saw(chunk)
         return self._chunk(record, assignment, chunk)
 
-    def _chunk(self, record: Record, assignment: Assignment, chunk: Chunk) -> Arrived | Ended | None:
+    def _chunk(self, record: Record, assignment: Assignment, chunk: Chunk) -> Arrived | Begun | Ended | None:
         offset, is_open = record.position.offset, chunk.file_id in self.assembler
-        if not is_open and (self.assembler.has_ended(chunk.file_id) or chunk.abort):
+        if not is_open and self.assembler.has_ended(chunk.file_id):
             self.counts.skipped += 1
+            return None
+        if not is_open and chunk.abort:
+            self._skip(assignment, offset)
             return None
         run = self.assembler.span_of(chunk.file_id).runs.get(assignment.partition) if is_open else None
         # What began here before this run and is not unfinished has ended, everywhere: what opened it again in another
         # partition is a late duplicate.
         if run is None and assignment.watermark.start.is_finished(offset):
-            self.counts.skipped += 1
+            self._skip(assignment, offset, may_begin=chunk.version is not None and chunk.sha512 is None)
             return None
         event = self.assembler.take(record, chunk, self.now_ms())
         if run is None:  # it begins, or goes on in another partition
@@ -226,7 +231,13 @@ class Intake:
             assignment.watermark.finish(run[0])
         return None if event is None else self._event(event)
 
-    def _event(self, event: Event) -> Arrived | Ended:
+    def _skip(self, assignment: Assignment, offset: int, *, may_begin: bool = False) -> None:
+        """Take no notice of a record, unless what it belongs to may have its beginning in one that is parked."""
+        if not may_begin and self.parked.is_any_before(assignment.partition, offset):
+            raise TooEarly
+        self.counts.skipped += 1
+
+    def _event(self, event: Event) -> Arrived | Begun | Ended:
         if isinstance(event, Broken):
             return self._broken(event)
         if isinstance(event, Aborted):
@@ -236,7 +247,14 @@ class Intake:
         if isinstance(event, Ignored):
             offsets = self._offsets(event.span)
             return Ended(Outcome(What.NOT_WANTED), offsets, event.span, event.version, event.version.id)
-        return Arrived(event, tuple(self._assigned[partition] for partition in event.span.partitions))
+        assignments = tuple(self._assigned[partition] for partition in event.span.partitions)
+        if isinstance(event, HeadCame):
+            return Begun(event, assignments)
+        if self.generations.is_overtaken(event):
+            event.content.discard()
+            outcome = Outcome(What.SUPERSEDED, reason=OVERTAKEN)
+            return Ended(outcome, self._offsets(event.span), event.span, event.version, event.version.id)
+        return Arrived(event, assignments)
 
     def _broken(self, event: Broken) -> Ended:
         outcome = Outcome(event.what, reason=event.reason)
@@ -257,11 +275,7 @@ class Intake:
     def _offsets(self, span: Span) -> tuple[tuple[Assignment, int], ...]:
         return tuple((self._assigned[partition], run[0]) for partition, run in span.runs.items())
 
-    def _unpark(self, parked: Parked) -> None:
-        self.parked.remove(parked)
-        self.parked_bytes -= len(parked.record.value or b"")
-
-    def _finish_parked(self, parked: Parked, result: Arrived | Ended | None) -> None:
+    def _finish_parked(self, parked: Parked, result: Arrived | Begun | Ended | None) -> None:
         """A parked record held the watermark by itself; from now on its version does."""
         offset = parked.record.position.offset
         if isinstance(result, Ended) and any(each == offset for _, each in result.offsets):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
+from openmsi_core.files.content import InMemory
 from openmsi_core.files.datafile import DataFile
+from openmsi_core.files.events import Whole
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outcome, PluginFacts, Record
 from openmsi_core.receiving.watermark import Watermark
@@ -27,7 +30,10 @@ class Assignment:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One whole file on its way through a worker. One that ``is_recalled`` is given back by a worker, not begun."""
+    """One file on its way through a worker. One that ``is_recalled`` is given back by a worker, not begun.
+
+    One that ``is_void`` is wanted by nobody any more.
+    """
 
     file: DataFile
     span: Span
@@ -37,11 +43,12 @@ class Job:
     tries: int = 0
     waiting_since: float | None = None
     is_recalled: bool = False
+    is_void: bool = False
 
     @property
     def is_alive(self) -> bool:
         """False when a partition of the file was taken away meanwhile: the outcome would belong to nobody."""
-        return all(assignment.alive for assignment in self.assignments)
+        return not self.is_void and all(assignment.alive for assignment in self.assignments)
 
 
 @dataclass(slots=True)
@@ -50,7 +57,7 @@ class Ended:
 
     ``offsets`` says, for each assignment, which first offset is dealt with by it. ``record`` is the beginning
     of the bad record when the outcome is about a record alone, ``record_bytes`` how long its value was.
-    ``is_refused``: the broker refused what it published first.
+    ``is_refused``: the broker refused what it published first. ``tied`` to these assignments is one that ends nothing.
     """
 
     outcome: Outcome
@@ -61,11 +68,12 @@ class Ended:
     record: Record | None = None
     record_bytes: int | None = None
     is_refused: bool = False
+    tied: tuple[Assignment, ...] = ()
 
     @property
     def is_alive(self) -> bool:
         """False when it may not be committed any more."""
-        return all(assignment.alive for assignment, _ in self.offsets)
+        return all(each.alive for each in (*self.tied, *(assignment for assignment, _ in self.offsets)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +128,18 @@ class Counts:
         if ended.version is not None and outcome.what == "done":
             self.files += 1
             self.bytes += ended.version.size
+
+
+def job_of(whole: Whole, assignments: tuple[Assignment, ...], run: RunFacts, received: datetime) -> Job:
+    """A whole file for its plugin, which may need only its beginning. Raises OSError when that cannot be read."""
+    content, version = whole.content, whole.version
+    is_complete = not 0 < run.plugin.head < version.size
+    if not is_complete:
+        with content.open() as reader:
+            head = reader.read(run.plugin.head)
+        content.discard()
+        content = InMemory([head])
+    file = DataFile(version, whole.span.first, received, content, run.workdir, is_complete)
+    if not isinstance(content, InMemory):
+        return Job(file, whole.span, assignments, version.memory, version.size)
+    return Job(file, whole.span, assignments, version.memory + min(version.size, run.plugin.head or version.size), 0)

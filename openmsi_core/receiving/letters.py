@@ -16,8 +16,9 @@ from datetime import datetime
 from typing import Any
 
 from openmsi_core.errors import PathRefused
+from openmsi_core.files.jsonable import dumps
 from openmsi_core.model import FileVersion, Outcome, Outgoing, Record, RelativePath
-from openmsi_core.receiving.envelopes import MAX_LETTER_BYTES, dumps
+from openmsi_core.receiving.envelopes import MAX_LETTER_BYTES
 from openmsi_core.receiving.jobs import RunFacts
 
 RESOLVED = "resolved"

@@ -14,6 +14,7 @@ class Pace:
     letters in a row stop the run, and are withheld for ``breaker_patience`` before they are written; 0: never.
     ``headless_after``: a version whose first record did not come is given up so long after its last one.
     ``unreadable_after``: a sealed record whose key did not come is given up.
+    ``keys``: a run that should end waits so long for the keys of sealed records.
     ``silence``: a run that should end gives up after so long without an answer of the broker.
     ``sharing``: a member that has not all partitions has caught up when so long no others came, because those of a
     member that was killed come only after its session timeout.
@@ -28,6 +29,7 @@ class Pace:
     incomplete_after: float = 24 * 3600.0
     silence: float = 60.0
     unreadable_after: float = 24 * 3600.0
+    keys: float = 0.0
     headless_after: float = 10.0
     revoke_wait: float = 5.0
     stop_wait: float = 3.0

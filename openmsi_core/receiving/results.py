@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import struct
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from openmsi_core.errors import Reject, TooManyResults
+from openmsi_core.files.jsonable import dumps
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outgoing, Result
 from openmsi_core.receiving import envelopes
@@ -16,6 +19,8 @@ from openmsi_core.receiving.jobs import RunFacts
 IN_MEMORY_BYTES = 8 * 1024 * 1024
 MAX_RESULT_BYTES = 950_000  # with key and envelope below the 1 MiB that an untouched broker takes
 _HEAD = struct.Struct(">II")
+_TO_COME = secrets.token_bytes(32)
+"""Stands in an envelope for the digest of a file that is not whole yet."""
 _RECORD_MEMORY = 250  # bytes, of one record in memory beside what is in its key and its value
 
 
@@ -27,6 +32,7 @@ class SpooledResults(Collection[Outgoing]):
 
     def __init__(self, topic: str, path: Path, count: int, size: int) -> None:
         self.size = size
+        self.place: bytes | None = None  # what stands for the digest, which was not known when they were made
         self._topic = topic
         self._path = path
         self._count = count
@@ -38,7 +44,7 @@ class SpooledResults(Collection[Outgoing]):
         with self._path.open("rb") as file:
             while head := file.read(_HEAD.size):
                 key, value = _HEAD.unpack(head)
-                yield Outgoing(self._topic, file.read(key), file.read(value))
+                yield _placed(Outgoing(self._topic, file.read(key), file.read(value)), self.place)
 
     def __contains__(self, outgoing: object) -> bool:
         return any(each == outgoing for each in self)
@@ -66,6 +72,24 @@ def results_of(version: FileVersion, span: Span, results: Iterable[Result], run:
         raise
 
 
+def with_digest(results: Collection[Outgoing], sha256: bytes | None) -> Collection[Outgoing]:
+    """The results of a beginning, with the digest that its file turned out to have; None: said to be not verified."""
+    place = _place(sha256) if sha256 is not None else b'"sha256":"","verified":false'
+    if isinstance(results, SpooledResults):
+        results.place = place
+        return results
+    return tuple(_placed(each, place) for each in results)
+
+
+def _placed(one: Outgoing, place: bytes | None) -> Outgoing:
+    """Nothing that a plugin or a sender wrote can be taken for the place: in JSON their quotes are escaped."""
+    return one if place is None else replace(one, value=one.value.replace(_place(_TO_COME), place, 1))
+
+
+def _place(sha256: bytes) -> bytes:
+    return b'"sha256":"' + sha256.hex().encode("ascii") + b'"'
+
+
 def size_of(results: Collection[Outgoing]) -> int:
     """How many bytes they have, keys too."""
     return results.size if isinstance(results, SpooledResults) else sum(_size(each) for each in results)
@@ -91,8 +115,9 @@ def let_go(results: Collection[Outgoing]) -> None:
 def _encoded(version: FileVersion, span: Span, one: Result, number: int, run: RunFacts) -> Outgoing:
     value = one.value
     if not run.bare:
-        value = envelopes.result(version, envelopes.place_of(span), run.plugin, one, number)
-    key, data = version.path.key if one.key is None else one.key.encode("utf-8"), envelopes.dumps(value)
+        known = version if version.sha256 is not None else replace(version, sha256=_TO_COME)
+        value = envelopes.result(known, envelopes.place_of(span), run.plugin, one, number)
+    key, data = version.path.key if one.key is None else one.key.encode("utf-8"), dumps(value)
     if len(key) + len(data) > MAX_RESULT_BYTES:
         raise Reject(
             f"a result of {len(key) + len(data):,} bytes: at most {MAX_RESULT_BYTES:,} fit into one record of Kafka"

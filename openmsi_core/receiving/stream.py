@@ -22,22 +22,21 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from openmsi_core.errors import BrokerUnreachable
-from openmsi_core.files.content import InMemory
-from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Claim, Record
 from openmsi_core.ports import OutcomeStore, RecordSource
+from openmsi_core.receiving.arrivals import Arrived, Begun
 from openmsi_core.receiving.beginnings import cut_of
 from openmsi_core.receiving.deadlines import Deadlines
 from openmsi_core.receiving.dispatch import Dispatch
-from openmsi_core.receiving.intake import Arrived, Intake
-from openmsi_core.receiving.jobs import Assignment, Ended, Job, RunFacts
+from openmsi_core.receiving.heads import Heads
+from openmsi_core.receiving.intake import Intake
+from openmsi_core.receiving.jobs import Assignment, Ended, RunFacts, job_of
 from openmsi_core.receiving.outcomes import Outcomes
 from openmsi_core.receiving.pace import Pace, Room
 from openmsi_core.receiving.watermark import Watermark, start_of
 from openmsi_core.receiving.workers import Workers
 
 log = logging.getLogger(__name__)
-
 
 Announce = Callable[[Sequence[Ended]], None]
 """Told after each checkpoint what became durable; in the poll loop, so it must return at once."""
@@ -73,6 +72,7 @@ class Stream:
         self._clock = clock
         self._now = now
         self.outcomes = self._outcomes = Outcomes(run, clock, self._pace)
+        self._heads = Heads(run, self._dispatch, self._outcomes, self._room, intake.assembler)
         self._moved = clock()
         self._kept_house = clock()
         self._full_since: float | None = None
@@ -82,7 +82,6 @@ class Stream:
         self._store: OutcomeStore | None = None
 
     # The source's Listener: called inside poll(), so in the thread of the loop.
-
     def assigned(self, claims: Sequence[Claim]) -> Mapping[int, int]:
         """Begin each partition at its commit, or where the run begins; one that is ours already begins anew."""
         starts: dict[int, int] = {}
@@ -173,30 +172,29 @@ class Stream:
         if event is not None:
             self._on(event)
 
-    def _on(self, event: Arrived | Ended) -> None:
+    def _on(self, event: Arrived | Begun | Ended) -> None:
         if isinstance(event, Ended):
+            self._heads.forget(event.file_id)
             self._outcomes.add(event)
-            return
-        whole = event.whole
-        in_memory = whole.version.size if isinstance(whole.content, InMemory) else 0
-        file = DataFile(whole.version, whole.span.first, self._now(), whole.content, self.run_facts.workdir)
-        memory, disk = in_memory + whole.version.memory, whole.version.size - in_memory
-        self._dispatch.add(Job(file, whole.span, event.assignments, memory, disk))
+        elif isinstance(event, Begun):
+            self._heads.began(event, self._now())
+        elif not self._heads.came(event):
+            self._dispatch.add(job_of(event.whole, event.assignments, self.run_facts, self._now()))
 
     def _collect(self, timeout: float) -> bool:
         """Take the workers' answers; True when there were any."""
         answers = self._workers.answers(timeout)
         for answer in answers:
-            ended = self._dispatch.answered(answer, self._clock())
-            if ended is not None:
+            if (ended := self._heads.answered(self._dispatch.answered(answer, self._clock()))) is not None:
                 self._outcomes.add(ended)
         return bool(answers)
 
     def _has_room(self) -> bool:
+        held = self._outcomes.bytes + self._heads.bytes + self._intake.parked.bytes
         return (
             not self._intake.waiting
-            and self._dispatch.memory + self._outcomes.bytes + self._intake.parked_bytes < self._room.memory
-            and self._dispatch.disk + self._outcomes.spooled < self._room.disk
+            and self._dispatch.memory + held < self._room.memory
+            and self._dispatch.disk + self._outcomes.spooled + self._heads.spooled < self._room.disk
             and len(self._dispatch) + len(self._outcomes) < self._room.files
         )
 
@@ -207,7 +205,7 @@ class Stream:
         if self._full_since is None:
             self._full_since = now
         if self._outcomes.only_held and not self._dispatch.running and (given_up := self._intake.give_up_stalest()):
-            self._outcomes.add(given_up)  # nothing else would ever make room
+            self._on(given_up)  # nothing else would ever make room
         if now - self._full_since < self._pace.stall_before_pause:
             self._collect(0.1)
             return
@@ -246,15 +244,17 @@ class Stream:
     def _keep_house(self, source: RecordSource) -> None:
         now = self._clock()
         for ended in list(self._intake.shed()):
-            self._outcomes.add(ended)
+            self._on(ended)
         if now - self._kept_house < self._pace.housekeeping:
             return
         self._kept_house = now
+        shared, ours = now - (self._shared_at or now), len(self._intake.assignments())
+        self._intake.generations.must_be_alone(self.run_facts.topic, ours, source.partitions(), shared)
         for event in list(self._intake.reopen()):
             self._on(event)
         is_caught_up = self._drained and self._is_at_end(source)
         for ended in list(self._deadlines.passed(self._intake, is_caught_up=is_caught_up)):
-            self._outcomes.add(ended)
+            self._on(ended)
 
     def _is_at_end(self, source: RecordSource) -> bool:
         assignments = self._intake.assignments()
@@ -268,7 +268,8 @@ class Stream:
         if self._shared_at is None or (others and self._clock() - self._shared_at < self._pace.sharing):
             return False
         is_written = not self._outcomes.must_anchor and (not self._outcomes or self._outcomes.only_held)
-        idle = not self._took and not len(self._dispatch) and not self._intake.waiting and is_written
+        awaits_keys = self._intake.awaits_keys(self._intake.now_ms() - int(self._pace.keys * 1000) + 1)
+        idle = not (self._took or len(self._dispatch) or self._intake.waiting or awaits_keys) and is_written
         return idle and (self._is_at_end(source) or not self._intake.assignments())
 
     def _is_cut_off(self) -> bool:
@@ -290,6 +291,7 @@ class Stream:
         if partitions:
             self._shared_at = self._clock()
         self._intake.unassign(set(partitions))
+        self._heads.drop_dead()
         self._dispatch.drop_dead()
         self._outcomes.drop_dead()
 

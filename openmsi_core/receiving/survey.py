@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from openmsi_core.errors import BadRecord
-from openmsi_core.files import wire
-from openmsi_core.files.assembly import Assembler, Ignored
+from openmsi_core.files.assembly import Assembler
+from openmsi_core.files.decoding import decode
+from openmsi_core.files.events import Ignored
 from openmsi_core.files.opened import Span
 from openmsi_core.model import Chunk, FileVersion, Record, RelativePath, What
 from openmsi_core.ports import Opened, Sealer
@@ -117,6 +118,6 @@ def chunk_of(record: Record, sealer: Sealer) -> Chunk | None:
     if not isinstance(opened, Opened):
         return None
     try:
-        return wire.decode(opened.data)
+        return decode(opened.data, timestamp_ms=record.timestamp_ms)
     except BadRecord:  # its dead letter was written by the run that met it
         return None

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from openmsi_core.files.content import OnDisk
-from openmsi_core.files.datafile import DataFile
+from openmsi_core.files.events import Whole
 from openmsi_core.files.opened import Span
 from openmsi_core.model import FileVersion, Outcome, Position, RelativePath
 from openmsi_core.ports import Runner
 from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of
-from openmsi_core.receiving.jobs import Job, RunFacts
+from openmsi_core.receiving.jobs import Job, RunFacts, job_of
 
 
 def tried(runner: Runner, path: Path, run: RunFacts) -> dict[str, object]:
@@ -33,12 +33,12 @@ def tried(runner: Runner, path: Path, run: RunFacts) -> dict[str, object]:
     )
     span = Span()
     span.add(Position(run.topic, 0, 0))
-    file_ = DataFile(version, span.first, datetime.now(UTC), OnDisk(path.absolute(), ours=False), run.workdir)
-    job = Job(file_, span, (), 0, status.st_size)
+    whole = Whole(version, OnDisk(path.absolute(), ours=False), span)
+    job = job_of(whole, (), run, datetime.now(UTC))
     try:
         answer = _flushed(runner, job, attempt(runner, job, run, _ONCE, time.monotonic()))
     finally:
-        file_.release()
+        job.file.release()
     if isinstance(answer, Again):
         return _told(path, "retry-later", reason=answer.reason, error="RetryLater")
     return _told(

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from openmsi_core.errors import TargetError, WorkLost, text_of
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
 from openmsi_core.ports import Runner
-from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of, text_of
+from openmsi_core.receiving.attempts import Again, RetryPolicy, attempt, failure_of
 from openmsi_core.receiving.jobs import Job, RunFacts
 from openmsi_core.receiving.results import memory_of
 
@@ -176,7 +177,10 @@ class _WorkerLoop:
         try:
             self._runner.open()  # here, because some libraries' objects belong to the thread that made them
             self.opened.set()
-            self._work()
+            try:
+                self._work()
+            finally:
+                self._runner.close()
         except BaseException as error:  # noqa: BLE001 - the poll loop raises it: a run without its worker must end
             self.died = error
             self.opened.set()
@@ -194,7 +198,6 @@ class _WorkerLoop:
                 continue
             self._handle(job)
         self._flush()
-        self._runner.close()
 
     def _next(self) -> Job | None:
         """The next job; while none waits, what is grouped is flushed. None: the end."""
@@ -229,8 +232,10 @@ class _WorkerLoop:
             return
         try:
             self._runner.flush()
+        except TargetError:
+            raise
         except BaseException as error:  # noqa: BLE001 - each file of the group is judged below
-            if len(group) == 1:
+            if len(group) == 1 and not isinstance(error, WorkLost):
                 self._answer(Answer(group[0][0], failure_of(error, group[0][0], self._policy, time.monotonic())))
                 return
             log.warning("storing %d files together failed (%s); each is tried alone", len(group), text_of(error))

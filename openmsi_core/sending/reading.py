@@ -21,6 +21,31 @@ def open_file(file: str) -> BinaryIO:
     return os.fdopen(os.open(file, _FLAGS), "rb", buffering=0)
 
 
+class Window:
+    """The bytes of ``source`` from ``start`` up to ``stop`` (all of it without), as if there were no others."""
+
+    def __init__(self, source: BinaryIO, span: tuple[int, int] | None = None) -> None:
+        self._source = source
+        self._span = span
+        self._left = -1
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Read from the beginning again. Raises OSError."""
+        start, stop = self._span or (0, 0)
+        self._left = stop - start if self._span else -1
+        if self._source.tell() != start:
+            self._source.seek(start)
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes."""
+        if self._left < 0:
+            return self._source.read(size)
+        data = self._source.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
 def first_look(source: BinaryIO, seen: Seen) -> Facts:
     """What the open file is now. Raises FileChanged when that is not what was seen."""
     now = os.fstat(source.fileno())

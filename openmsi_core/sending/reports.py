@@ -12,9 +12,10 @@ _log = logging.getLogger(__name__)
 
 
 class Ending(StrEnum):
-    """How it ended; only `SENT` is final, every other ending may be tried again."""
+    """How it ended; `SENT` and `UNCHANGED` are final, every other ending may be tried again."""
 
     SENT = "sent"  # the broker acknowledged every record
+    UNCHANGED = "unchanged"  # it was only touched: its content was sent before
     CHANGED = "changed"  # it was written to, or replaced, while it was read: nothing of it will be seen
     VANISHED = "vanished"  # it is no longer there
     UNREADABLE = "unreadable"  # no permission, locked, a bad sector
@@ -38,9 +39,9 @@ class Report:
 
     @property
     def state(self) -> str:
-        """``sent``, ``failed``, or ``again`` for a file that will be tried again by itself."""
-        if self.ending is Ending.SENT:
-            return "sent"
+        """``sent``, ``unchanged``, ``failed``, or ``again`` for a file that will be tried again by itself."""
+        if self.ending in {Ending.SENT, Ending.UNCHANGED}:
+            return str(self.ending)
         return "again" if self.is_tried_again else "failed"
 
     def as_json(self) -> dict[str, object]:
@@ -78,6 +79,8 @@ def say(report: Report) -> None:
     if report.ending is Ending.SENT:
         digest = report.sha256.hex()[:12] if report.sha256 else ""
         _log.info("sent %s, %s bytes, sha256 %s", path, f"{report.size:,}", digest)
+    elif report.ending is Ending.UNCHANGED:
+        _log.debug("%s was touched, and is what was sent before", path)
     elif report.is_tried_again and report.ending in {Ending.CHANGED, Ending.VANISHED, Ending.STOPPED}:
         _log.info("not sent yet: %s: %s", path, report.reason)
     else:

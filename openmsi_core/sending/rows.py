@@ -1,7 +1,7 @@
 """The ledger's SQLite file: WAL, synchronous=FULL, one connection in one thread.
 
-A file that is damaged, or was written by another schema, is renamed (``….sqlite.aside-N``) and begun anew, at the
-start and in the middle of the work alike.
+A file of an older schema is migrated in one transaction. One that is damaged, or was written by a newer schema, is
+renamed (``….sqlite.aside-N``) and begun anew, at the start and in the middle of the work alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 from openmsi_core.errors import FolderError
 from openmsi_core.sending.entries import Entry, State
 
-SCHEMA = 1
+SCHEMA = 2
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -24,26 +24,43 @@ _log = logging.getLogger(__name__)
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
-    path BLOB PRIMARY KEY,         -- relative path, parts joined by /, raw bytes: the record key
+    path BLOB PRIMARY KEY,         -- relative path, parts joined by /, raw bytes
     size INTEGER NOT NULL,         -- bytes
     mtime_ns INTEGER NOT NULL,     -- epoch nanoseconds
-    state TEXT NOT NULL,           -- sending, sent, failed, skipped
+    state TEXT NOT NULL,           -- sending, sent, delivered, failed, skipped
     inode INTEGER NOT NULL,
     id BLOB NOT NULL,              -- 16 bytes, the file version in the topic
     partition INTEGER NOT NULL,
     chunk INTEGER NOT NULL,        -- bytes of payload in every record but the last
     acknowledged INTEGER NOT NULL, -- records from the first on that the broker has
     first_offset INTEGER,          -- of the first record, when it is acknowledged
-    sha256 BLOB,                   -- 32 bytes, when the file was read to its end
+    sha256 BLOB,                   -- 32 bytes, of what is acknowledged; of all once it is sent
     reason TEXT NOT NULL,
-    since_ns INTEGER NOT NULL      -- epoch nanoseconds: when the state was reached
+    since_ns INTEGER NOT NULL,     -- epoch nanoseconds: when the state was reached, or the last record acknowledged
+    sent_as BLOB,                  -- the record key, when it is not the path
+    span_start INTEGER,            -- the first byte that is sent and the one after the last, when it is not all
+    span_stop INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX unfinished ON files (state) WHERE state IN ('sending', 'failed');
+CREATE INDEX renamed ON files (sent_as) WHERE sent_as IS NOT NULL;
 """
+_MIGRATIONS = {  # from this schema to the next one
+    1: """
+ALTER TABLE files ADD COLUMN sent_as BLOB;
+ALTER TABLE files ADD COLUMN span_start INTEGER;
+ALTER TABLE files ADD COLUMN span_stop INTEGER;
+CREATE INDEX renamed ON files (sent_as) WHERE sent_as IS NOT NULL;
+UPDATE files SET sha256 = NULL WHERE state = 'sending';
+""",
+}
 _COLUMNS = (
-    "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns"
+    "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns, "
+    "sent_as, span_start, span_stop"
 )
-_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 13)})"  # noqa: S608 - no foreign text in it
+_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 16)})"  # noqa: S608 - no foreign text in it
+_PUT_FACT = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+_OFFSET = "acknowledged-"  # and the partition
+_NONE: Mapping[int, int] = {}
 _SELECT = f"SELECT {_COLUMNS} FROM files"  # noqa: S608 - no foreign text in it
 
 
@@ -75,11 +92,16 @@ class Rows:
         found = self._run(lambda db: [_entry(row) for row in db.execute(f"{_SELECT} WHERE path = ?", (key,))])
         return found[0] if found else None
 
-    def version(self, key: bytes) -> tuple[int, int, str] | None:
-        """Size, time of change and state in the row of a path: what a scan asks a hundred thousand times."""
-        query = "SELECT size, mtime_ns, state FROM files WHERE path = ?"
-        found: tuple[int, int, str] | None = self._run(lambda db: db.execute(query, (key,)).fetchone())
+    def version(self, key: bytes) -> tuple[int, int, str, int] | None:
+        """Size, time of change, state and inode in the row of a path: what a scan asks a hundred thousand times."""
+        query = "SELECT size, mtime_ns, state, inode FROM files WHERE path = ?"
+        found: tuple[int, int, str, int] | None = self._run(lambda db: db.execute(query, (key,)).fetchone())
         return found
+
+    def sent_as(self, record_key: bytes) -> list[Entry]:
+        """The rows whose files have this key in the topic: under their own path, or renamed."""
+        query = f"{_SELECT} WHERE sent_as = ? OR (path = ? AND sent_as IS NULL)"
+        return self._run(lambda db: [_entry(row) for row in db.execute(query, (record_key, record_key))])
 
     def in_state(self, state: State) -> list[Entry]:
         """The rows in one state."""
@@ -90,14 +112,18 @@ class Rows:
         query = "SELECT state, count(*) FROM files GROUP BY state"
         return {State(state): count for state, count in self._run(lambda db: db.execute(query).fetchall())}
 
-    def write(self, batch: Mapping[bytes, Entry | None]) -> None:
-        """Write rows (None: delete) in one durable transaction. Raises FolderError, and then none is written."""
+    def write(self, batch: Mapping[bytes, Entry | None], offsets: Mapping[int, int] = _NONE) -> None:
+        """Write rows (None: delete) and ``offsets`` by partition in one durable transaction.
+
+        Raises FolderError, and then none is written.
+        """
 
         def change(db: sqlite3.Connection) -> None:
             with db:
                 db.execute("BEGIN")
                 db.executemany("DELETE FROM files WHERE path = ?", [(key,) for key in batch if batch[key] is None])
                 db.executemany(_PUT, [_row(entry) for entry in batch.values() if entry is not None])
+                db.executemany(_PUT_FACT, [(f"{_OFFSET}{number}", str(offset)) for number, offset in offsets.items()])
 
         self._run(change)
 
@@ -107,6 +133,7 @@ class Rows:
         def change(db: sqlite3.Connection) -> None:
             with db:
                 db.execute("DELETE FROM files")
+                db.execute(f"DELETE FROM facts WHERE name GLOB '{_OFFSET}*'")  # noqa: S608 - no foreign text in it
 
         self._run(change)
 
@@ -115,12 +142,19 @@ class Rows:
         found = self._run(lambda db: db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone())
         return str(found[0]) if found else ""
 
+    def offsets(self) -> dict[int, int]:
+        """The offsets that were written, by partition."""
+        query = f"SELECT name, value FROM facts WHERE name GLOB '{_OFFSET}*'"  # noqa: S608 - no foreign text in it
+        found = self._run(lambda db: db.execute(query).fetchall())
+        pairs = [(name.removeprefix(_OFFSET), value) for name, value in found]
+        return {int(number): int(value) for number, value in pairs if number.isdigit() and value.lstrip("-").isdigit()}
+
     def set_fact(self, name: str, value: str) -> None:
         """Set a fact, durably."""
 
         def change(db: sqlite3.Connection) -> None:
             with db:
-                db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, value))
+                db.execute(_PUT_FACT, (name, value))
 
         self._run(change)
 
@@ -130,10 +164,10 @@ class Rows:
             raise AssertionError("the ledger is not open")
         try:
             return action(self._db)
-        except sqlite3.OperationalError as error:  # a full disk, a file system that went away
-            raise self._refused(error) from error
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # a subclass tells of a mistake of ours, not of damage
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not _is_damage(error):
+                if isinstance(error, sqlite3.OperationalError):  # a full disk, a file system that went away
+                    raise self._refused(error) from error
                 raise
             self._put_aside(str(error))
             self._db = self._new()
@@ -177,12 +211,22 @@ def _opened(file: Path) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             _check(db)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if not _is_damage(error):
+                raise
             raise _Unusable(str(error)) from error
         undo.pop_all()
     return db
+
+
+def _is_damage(error: Exception) -> bool:
+    """True when the bytes of the file are to blame, and not the disk, another process, or a mistake of ours.
+
+    Flipped bits also make texts that are no UTF-8, and tables that have other columns than they had.
+    """
+    if isinstance(error, sqlite3.OperationalError):
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+    return type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeDecodeError)
 
 
 def _check(db: sqlite3.Connection) -> None:
@@ -191,22 +235,39 @@ def _check(db: sqlite3.Connection) -> None:
     if schema == 0 and not tables:
         db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         return
-    if schema != SCHEMA or not {"files", "facts"} <= tables:
+    if not 0 < schema <= SCHEMA or not {"files", "facts"} <= tables:
         raise _Unusable(f"it has schema {schema}, this openmsi has {SCHEMA}")
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise _Unusable(str(verdict))
+    for older in range(schema, SCHEMA):
+        _migrate(db, older)
     db.execute(f"{_SELECT} LIMIT 0")  # columns of another schema with our number
+
+
+def _migrate(db: sqlite3.Connection, schema: int) -> None:
+    try:
+        db.executescript(f"BEGIN; {_MIGRATIONS[schema]} PRAGMA user_version = {schema + 1}; COMMIT;")
+    except sqlite3.OperationalError as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if not _is_damage(error):
+            raise  # a full disk
+        raise _Unusable(f"it says that it has schema {schema}, and has not: {error}") from error
 
 
 def _row(entry: Entry) -> tuple[object, ...]:
     return (
         entry.key, entry.size, entry.mtime_ns, str(entry.state), entry.inode, entry.id, entry.partition, entry.chunk,
         entry.acknowledged, entry.first_offset, entry.sha256, entry.reason, entry.since_ns,
+        entry.sent_as or None, *(entry.span or (None, None)),
     )  # fmt: skip
 
 
-_TYPES = (bytes, int, int, str, int, bytes, int, int, int, int | None, bytes | None, str, int)
+_TYPES = (
+    bytes, int, int, str, int, bytes, int, int, int, int | None, bytes | None, str, int,
+    bytes | None, int | None, int | None,
+)  # fmt: skip
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
@@ -214,5 +275,6 @@ def _entry(row: tuple[object, ...]) -> Entry:
     fits = all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True))
     if not fits or row[3] not in set(State):
         raise sqlite3.DatabaseError("a row with impossible values")
-    key, size, mtime_ns, state, *rest = row
-    return Entry(key, size, mtime_ns, State(state), *rest)  # type: ignore[arg-type]
+    key, size, mtime_ns, state, *rest, sent_as, start, stop = row
+    span = None if start is None or stop is None else (start, stop)
+    return Entry(key, size, mtime_ns, State(state), *rest, sent_as=sent_as or b"", span=span)  # type: ignore[arg-type, misc]

@@ -19,6 +19,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
@@ -68,6 +69,7 @@ class Sender:
         self._large: deque[Seen] = deque()
         self._lanes: deque[Flight] = deque()  # there is more to produce of these
         self._flights: dict[bytes, Flight] = {}  # those in the lanes, and those that wait for answers
+        self._halves: dict[bytes, Entry] = {}
         self._over: deque[Flight] = deque()
         self._busy: set[bytes] = set()
         self._small_first = True
@@ -86,6 +88,10 @@ class Sender:
         """True when every file that was offered was reported and no record waits for its answer."""
         return not self._busy and not self.outlet.records
 
+    def under_way(self) -> int:
+        """Bytes that the broker has of files that it does not have whole."""
+        return sum(flight.arrived for flight in self._flights.values())
+
     def is_busy_with(self, key: bytes) -> bool:
         """True while a version of this path waits or is on its way; offer the next one after it."""
         return key in self._busy
@@ -96,6 +102,12 @@ class Sender:
             raise ValueError(f"{seen.relative} is on its way already")
         self._busy.add(seen.key)
         (self._small if seen.facts.size <= self._manner.chunk else self._large).append(seen)
+
+    def go_on(self, seen: Seen, half: Entry) -> None:
+        """Send the rest of this file, of which an earlier process sent a part; whatever becomes of it is reported."""
+        self._halves[seen.key] = half
+        self._busy.add(seen.key)
+        self._large.append(seen)
 
     def abandon(self, halves: Iterable[Entry]) -> int:
         """Give up what an earlier process left half sent, before any file is offered; how many. Raises BrokerError."""
@@ -121,6 +133,7 @@ class Sender:
         self._small.clear()
         self._large.clear()
         for flight in self._lanes:
+            flight.is_left = flight.is_noted and flight.produced > 0 and self._journal.is_kept
             flight.give_up(Ending.STOPPED, "stopped before it was whole")
         self._over.extend(self._lanes)
         self._lanes.clear()
@@ -161,10 +174,7 @@ class Sender:
             begun.append(flight)
             if flight is not None:
                 self._lanes.append(flight)
-                if flight.is_large:
-                    self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
-        if begun:
-            self._journal.flush()
+        self._note_begun()
         moved = bool(begun)
         for _ in range(len(self._lanes)):
             if not self.outlet.fits(self._manner.chunk):
@@ -173,12 +183,28 @@ class Sender:
             self._fly(self._lanes.popleft())
         return moved
 
+    def _note_begun(self) -> None:
+        new = [flight for flight in self._lanes if flight.needs_row]
+        if new:
+            self._conclude()  # offsets that were noted are written together with the rows that say what of
+        for flight in new:
+            self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
+        if new:
+            self._journal.flush()
+        for flight in new:
+            flight.is_noted = True
+
     def _begin(self, seen: Seen) -> Flight | None:
         """Open a file; None when that was its end."""
+        half = self._halves.pop(seen.key, None)
         try:
-            flight = departure(seen, self._opener, self._manner.version, self._partition)
+            before = half or self._journal.entry(seen.key)
+            flight = departure(seen, self._opener, self._manner.version, self._partition, before)
         except (FileChanged, OSError) as error:
-            self._end_unsent(seen, ending_of(error), reason_of(error))
+            if half is not None:
+                self._busy.discard(seen.key)
+                self.abandon([half])
+            self._end_unsent(seen, ending_of(error), reason_of(error), is_free=half is None)
             return None
         self._flights[seen.key] = flight
         return flight
@@ -201,22 +227,27 @@ class Sender:
 
     def _advance(self, flight: Flight) -> None:
         try:
+            if flight.quiet:
+                flight.read_quietly()
+                return
             value = flight.next_value()
-            delivered = partial(self._answered, flight, flight.produced == 0)
-            self.outlet.produce(flight.partition, flight.seen.key, value, delivered)
+            delivered = partial(self._answered, flight)
+            self.outlet.produce(flight.partition, flight.version.path.key, value, delivered)
         except (FileChanged, NotDelivered, OSError) as error:
             flight.give_up(ending_of(error), reason_of(error))
         else:
             flight.went_out()
 
-    def _answered(self, flight: Flight, is_first: bool, offset: int | None, reason: str) -> None:
+    def _answered(self, flight: Flight, offset: int | None, reason: str) -> None:
         flight.answered += 1
         if reason and not flight.is_aborted:
             flight.give_up(Ending.REFUSED, reason)
         elif not reason:
-            flight.acknowledged += 1
-            if is_first:
-                flight.first_offset = offset
+            flight.acknowledge(offset)
+            if offset is not None:
+                self._journal.acknowledged(flight.partition, offset)
+            if flight.is_noted and not flight.is_over:
+                self._journal.put(flight.entry(State.SENDING, self._manner.wall_ns()))
         self._may_be_over(flight)
 
     def _may_be_over(self, flight: Flight) -> None:
@@ -238,9 +269,9 @@ class Sender:
         return ended
 
     def _abort(self, flight: Flight) -> None:
-        delivered = partial(self._answered, flight, False)
+        delivered = partial(self._answered, flight)
         try:
-            self.outlet.produce(flight.partition, flight.seen.key, flight.abort_value(), delivered)
+            self.outlet.produce(flight.partition, flight.version.path.key, flight.abort_value(), delivered)
         except NotDelivered as error:
             _log.warning("%s: it was not given up in the topic: %s", flight.seen.relative, error)
         else:
@@ -255,10 +286,16 @@ class Sender:
             self._journal.put(flight.entry(State.SENT, now_ns))
         elif flight.ending is Ending.REFUSED:
             self._journal.put(flight.entry(State.FAILED, now_ns))
-        elif flight.is_large:
+        elif flight.ending is Ending.UNCHANGED and flight.before is not None:
+            facts = flight.facts
+            self._journal.put(replace(flight.before, mtime_ns=facts.mtime_ns, inode=facts.inode))
+        elif flight.is_left:
+            self._journal.put(flight.entry(State.SENDING, now_ns))
+        elif flight.is_noted:
             self._journal.remove(flight.seen.key)
         self._report(flight.report())
 
-    def _end_unsent(self, seen: Seen, ending: Ending, reason: str) -> None:
-        self._busy.discard(seen.key)
+    def _end_unsent(self, seen: Seen, ending: Ending, reason: str, *, is_free: bool = True) -> None:
+        if is_free:
+            self._busy.discard(seen.key)
         self._report(Report(seen, ending, seen.facts.size, reason=reason))

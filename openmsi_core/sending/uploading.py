@@ -27,6 +27,7 @@ _TRIES = 3
 _AGAIN_NS = 1_000_000_000
 _HELD = 10_000
 _FAREWELL = 5.0
+_TELL_SECONDS = 0.25
 
 
 def gathered(paths: Sequence[Path], complain: Complaint) -> Iterator[Seen]:
@@ -64,7 +65,10 @@ def _gathered(paths: Sequence[Path], complain: Complaint) -> Iterator[Seen]:
 
 
 class Upload:
-    """Sends ``files`` once each; one that changes meanwhile is tried again. ``report`` is told what became of each."""
+    """Sends ``files`` once each; one that changes meanwhile is tried again. ``report`` is told what became of each.
+
+    ``moved`` is told, a few times a second, how many bytes the broker has of files that it does not have whole yet.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Upload:
         budget: Budget | None = None,
         report: Callable[[Report], None] = say,
         settling: Settling | None = None,
+        moved: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.tally = Tally()
         self.sender = Sender(sink, NoJournal(), self._ended, manner, budget=budget)
@@ -87,6 +92,8 @@ class Upload:
         self._held: deque[tuple[int, Seen]] = deque()  # when to look again, steady nanoseconds
         self._tries: dict[bytes, int] = {}
         self._is_exhausted = False
+        self._moved = moved
+        self._told = time.monotonic()
 
     def run(self) -> Tally:
         """Send; ends within 6 s once it is told to stop. Raises BrokerError, TopicError."""
@@ -96,11 +103,17 @@ class Upload:
                 self._fill()
                 self.sender.step(0.05)
                 self._patience.check()
+                self._tell()
         finally:
             self.sender.finish(_FAREWELL)
         for _, seen in self._held:
             self._fail(Report(seen, Ending.STOPPED, seen.facts.size, reason="stopped before it was begun"))
         return self.tally
+
+    def _tell(self) -> None:
+        if time.monotonic() - self._told >= _TELL_SECONDS:
+            self._told = time.monotonic()
+            self._moved(self.sender.under_way())
 
     @property
     def _is_done(self) -> bool:

@@ -7,7 +7,7 @@ and of the command line; ``$$`` is a dollar sign.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +38,32 @@ from openmsi_core.settings.values import (
 
 COMMAND_LINE = "the command line"
 
+Also = Callable[[Mapping[str, Any], Mapping[Keys, Origin]], Iterable[str]]
+
 
 def load(
     path: Path | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     kafka: Mapping[str, str] | None = None,
+    also: Also = lambda _, __: (),
 ) -> Settings:
     """The settings of ``path``, or of the first `openmsi.toml` found; ``kafka`` are options from the command line.
 
-    Raises SettingsError that names every problem, each with its file and line.
+    ``also`` looks at the whole table, as it was written with references expanded, and answers with the problems that
+    only others know. Raises SettingsError that names every problem, each with its file and line.
     """
     environ = os.environ if environ is None else environ
     file = path or find(environ)
     table, places = gathered(file) if file else ({}, {})
     loading = _Loading(environ, Problems(file, places))
-    document = loading.document(table, kafka or {})
+    document = loading.document(table, kafka or {}, also)
     return Settings(
         kafka=KafkaOptions(document.kafka),
         watch=document.watch,
         run=document.run,
         state=document.state,
+        crypto=document.crypto,
         file=file,
         origins=loading.origins,
     )
@@ -76,6 +81,11 @@ def run_settings(settings: Settings, name: str, given: Mapping[str, object]) -> 
     run = _validated(RunSettings, base, given, f"run {name}")
     _need_topic(run.topic, "run", name)
     return run
+
+
+def try_settings(plugin: str, given: Mapping[str, object]) -> RunSettings:
+    """A run of ``plugin`` without a topic, for files that lie here. Raises SettingsError."""
+    return _validated(RunSettings, {"plugin": plugin}, given, f"try {plugin}")
 
 
 def watch_settings(settings: Settings, name: str, given: Mapping[str, object]) -> WatchSettings:
@@ -98,7 +108,7 @@ class _Loading:
         self._environ = environ
         self._problems = problems
 
-    def document(self, table: Mapping[str, Any], given: Mapping[str, str]) -> Document:
+    def document(self, table: Mapping[str, Any], given: Mapping[str, str], also: Also) -> Document:
         """The table of the file with the environment and then the command line on top. Raises SettingsError."""
         for text in misspelt(self._environ):
             self._problems.add("", text)
@@ -110,15 +120,20 @@ class _Loading:
             whole["state"] = state
             self.origins["state",] = Origin("OPENMSI_STATE")
         _name_runs(whole)
+        document = self._validated(whole)
+        for text in also(whole, self.origins):
+            self._problems.add("", text)
+        if document is None or self._problems.said:
+            raise self._problems.as_error()
+        return document
+
+    def _validated(self, whole: Mapping[str, Any]) -> Document | None:
         try:
-            document = Document.model_validate(whole)
+            return Document.model_validate(whole)
         except ValidationError as error:
             for each in error.errors(include_url=False):
                 self._problems.add_invalid(each)
-            raise self._problems.as_error() from error
-        if self._problems.said:
-            raise self._problems.as_error()
-        return document
+            return None
 
     def _kafka(self, table: object, given: Mapping[str, str]) -> dict[str, str]:
         if not isinstance(table, dict):
@@ -147,6 +162,8 @@ class _Loading:
     def _with_references(self, value: Any, keys: Keys) -> Any:
         """``value`` with references expanded; its origins are noted on the way."""
         if isinstance(value, dict):
+            if keys:
+                self.origins[keys] = Origin(self._problems.where(keys))
             return {key: self._with_references(each, (*keys, key)) for key, each in value.items()}
         where = self._problems.where(keys)
         if isinstance(value, list):
@@ -202,3 +219,9 @@ def sources(settings: Settings, keys: Sequence[str]) -> str:
     """Where the value at ``keys`` comes from, for a person."""
     origin = settings.origins.get(tuple(keys))
     return origin.where if origin is not None else "default"
+
+
+def place(origins: Mapping[Keys, Origin], keys: Keys) -> str:
+    """Where the value at ``keys`` was given, or the table around it; "" when nobody gave any of them."""
+    found = (origins[keys[:depth]] for depth in range(len(keys), 0, -1) if keys[:depth] in origins)
+    return next((origin.where for origin in found), "")

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from openmsi_core.errors import SettingsError
 from openmsi_core.settings.reading import Keys
-from openmsi_core.settings.tables import Document, RunSettings, WatchSettings, is_secret
+from openmsi_core.settings.tables import CryptoSettings, Document, RunSettings, WatchSettings, is_secret
 
-_TABLES: Mapping[str, type[BaseModel]] = {"run": RunSettings, "watch": WatchSettings}
+_TABLES: Mapping[str, type[BaseModel]] = {"run": RunSettings, "watch": WatchSettings, "crypto": CryptoSettings}
 
 
 def _report(problems: Sequence[str], whose: str) -> str:
@@ -72,7 +72,7 @@ def _said(error: Mapping[str, Any], keys: Keys, model: type[BaseModel]) -> str:
         return f"{name!r} must be a table, [{name}]"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "value_error":  # ours: it says itself what was written
-        return f"{name!r}: {text}"
+        return f"{name!r}: {text}" if name else text
     is_plain = isinstance(given, str | int | float) and not any(is_secret(key) for key in keys)
     return f"{name!r} {text}" + (f", not {given!r}" if is_plain else "")
 

@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from openmsi_core.files.paths import wanted
 from openmsi_core.model import RelativePath
-from openmsi_core.settings.units import bytes_of, moment_of, seconds_of
+from openmsi_core.settings.units import bytes_of, moment_of, seconds_of, span_of
 
 HIDDEN = "(hidden)"
 _SECRET = re.compile(
@@ -79,12 +79,25 @@ def _start(value: str) -> str:
     return value
 
 
-Bytes = Annotated[int, BeforeValidator(bytes_of)]
-Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False)]
+def _selected(value: str) -> str:
+    span_of(value)
+    return value
+
+
+def _or_text(kind: str, example: str) -> WithJsonSchema:
+    """What the file may say: a number, or a text with a unit."""
+    return WithJsonSchema(
+        {"anyOf": [{"type": kind}, {"type": "string", "pattern": r"^\s*(\d|\$\{)"}], "examples": [example]}
+    )
+
+
+Bytes = Annotated[int, BeforeValidator(bytes_of), _or_text("integer", "512KiB")]
+Seconds = Annotated[float, BeforeValidator(seconds_of), Field(allow_inf_nan=False), _or_text("number", "3s")]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_list)]
 Globs = Annotated[Names, AfterValidator(_patterns)]
 Topic = Annotated[str, AfterValidator(_topic)]
+Selected = Annotated[str, AfterValidator(_selected)]
 Start = Annotated[str, AfterValidator(_start)]
 
 
@@ -119,6 +132,7 @@ class _Observed(_Table):
 
 class WatchSettings(_Observed):
     """``[watch.NAME]``: a folder whose files are sent. ``settle`` and ``rescan`` are seconds, ``chunk`` bytes.
+    ``selected`` is the text of ``bytes``; `span_of` says what it means.
 
     ``topic`` may be missing in the file; what `watch_settings` answers always has one.
     """
@@ -131,8 +145,14 @@ class WatchSettings(_Observed):
     rescan: Seconds = Field(default=5.0, gt=0)
     new_only: bool = False
     once: bool = False
+    polling: bool = False
+    sidecar: str = ""
+    selected: Selected = Field(default="", alias="bytes")
+    rename: str = ""
     chunk: Bytes = Field(default=512 * 1024, ge=16 * 1024, le=8 * 1024 * 1024)
     meta: Mapping[str, str | int | float] = {}
+    runs: Names = ()
+    crypto: str | None = Field(default=None, min_length=1)
 
 
 class RunSettings(_Observed):
@@ -148,24 +168,37 @@ class RunSettings(_Observed):
     group: str = Field(default="", min_length=1)
     include: Globs = ()
     exclude: Globs = ()
-    workers: int = Field(default=1, ge=1, le=256)
+    workers: int | None = Field(default=None, ge=1, le=256)
     bare: bool = False
     start: Start = Field(default="beginning", alias="from")
     until_caught_up: bool = False
     max_file_size: Bytes = Field(default=1 << 40, gt=0)
     memory_limit: Bytes = Field(default=96 * 1024 * 1024, ge=16 * 1024 * 1024)
     spool_limit: Bytes = Field(default=10 * 1024**3, ge=64 * 1024 * 1024)
+    spool_free: Bytes | None = Field(default=None, ge=0)
     incomplete_after: Seconds = Field(default=24 * 3600.0, gt=0)
     max_results: Bytes = Field(default=1024**3, gt=0)
     breaker: int = Field(default=20, ge=0)
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     hooks: Names = ()
+    isolate: Literal["thread", "process"] = "thread"
+    plugin_timeout: Seconds = Field(default=300.0, ge=0.1)
+    plugin_memory: Bytes = Field(default=2 * 1024**3, ge=128 * 1024 * 1024)
+    crypto: str | None = Field(default=None, min_length=1)
     options: Mapping[str, Any] = Field(default={}, repr=False)
 
     @property
     def since_ms(self) -> int | None:
         """The moment at which a group without commits begins, epoch milliseconds; None: at an end of the log."""
         return None if self.start in {"beginning", "end"} else moment_of(self.start)
+
+    @model_validator(mode="after")
+    def _limits_need_a_process(self) -> Self:
+        given = {"plugin_timeout", "plugin_memory"} & self.model_fields_set
+        if self.isolate == "thread" and given:
+            names = " and ".join(sorted(map(_dashed, given)))
+            raise ValueError(f'{names}: nothing limits a thread; write isolate = "process" too')
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +208,21 @@ class RunSettings(_Observed):
         return values
 
 
+class CryptoSettings(_Table):
+    """``[crypto]``: what all encrypted runs and watches share. ``folder`` is where nodes lie; spans are seconds.
+
+    Which node a run or a watch uses is said there: no two processes share one.
+    """
+
+    folder: Folder = Field(
+        default_factory=lambda: Path(platformdirs.user_config_dir("openmsi", appauthor=False)) / "crypto"
+    )
+    keyring: Literal["memory", "file"] = "memory"
+    accept_plain: bool = False
+    serve_keys: Seconds = Field(default=60.0, ge=0)
+    unreadable_after: Seconds | None = Field(default=None, gt=0)
+
+
 class Document(_Table):
     """The whole of `openmsi.toml`, with the environment and flags on top."""
 
@@ -182,6 +230,7 @@ class Document(_Table):
     watch: Mapping[str, WatchSettings] = {}
     run: Mapping[str, RunSettings] = {}
     include: Names = ()
+    crypto: CryptoSettings = Field(default_factory=CryptoSettings)
     state: Folder = Field(default_factory=lambda: Path(platformdirs.user_state_dir("openmsi", appauthor=False)))
 
 
@@ -225,5 +274,6 @@ class Settings:
     watch: Mapping[str, WatchSettings]
     run: Mapping[str, RunSettings]
     state: Path
+    crypto: CryptoSettings = field(default_factory=CryptoSettings)
     file: Path | None = None
     origins: Mapping[tuple[str, ...], Origin] = field(default_factory=dict, repr=False)

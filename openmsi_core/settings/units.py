@@ -43,7 +43,28 @@ def moment_of(text: str) -> int:
         raise ValueError(f"{text!r} is not a moment like 2026-11-24T12:00Z") from error
     if found.tzinfo is None:
         raise ValueError(f"{text!r} does not say in which time zone: write {text}Z for UTC, or an offset like +02:00")
-    return int(found.timestamp() * 1000)
+    try:
+        return int(found.timestamp() * 1000)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is not a moment that this computer can count") from error
+
+
+def span_of(text: str) -> tuple[int, int] | None:
+    """The bytes from START up to, not including, END; without END all that follow; None for "". Raises ValueError.
+
+    >>> span_of("0-64KiB"), span_of("1MB-")
+    ((0, 65536), (1000000, 4611686018427387904))
+    """
+    if not text:
+        return None
+    start, dash, stop = text.partition("-")
+    if not dash:
+        raise ValueError(f"{text!r} is not START-END, as in 0-64KiB for the first 64 KiB, or 1MiB- for what follows")
+    units = (_UNITS, "START-END, as in 0-64KiB or 1MiB-")
+    span = int(_measured(start, *units)), int(_measured(stop, *units)) if stop.strip() else 1 << 62
+    if not 0 <= span[0] < span[1] <= 1 << 62:
+        raise ValueError(f"{text!r} selects nothing: END is the byte after the last one, and larger than START")
+    return span
 
 
 def _measured(text: str, units: Mapping[str, float], example: str) -> float:

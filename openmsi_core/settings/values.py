@@ -11,6 +11,7 @@ from typing import Any
 from openmsi_core.errors import SettingsError
 
 _PREFIX = "OPENMSI_KAFKA__"
+_PLUGIN_PREFIX = "OPENMSI_PLUGIN__"
 _VARIABLES = ("OPENMSI_BROKER", "OPENMSI_CONFIG", "OPENMSI_STATE")
 _REFERENCE = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")
 _WITH_UNDERSCORE = {"log.level": "log_level"}  # librdkafka's only name that has one
@@ -88,6 +89,31 @@ def kafka_variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return found
 
 
+def variable_of(plugin: str, option: str) -> str:
+    """The variable of the environment that gives one option of a plugin; its package does not count.
+
+    >>> variable_of("my-package/xrd-extractor", "keep-empty")
+    'OPENMSI_PLUGIN__XRD_EXTRACTOR__KEEP_EMPTY'
+    """
+    name = plugin.rpartition("/")[2]
+    return f"{_PLUGIN_PREFIX}{_as_variable(name)}__{_as_variable(option)}"
+
+
+def option_variables(environ: Mapping[str, str], plugin: str) -> dict[str, tuple[str, str]]:
+    """The options of a plugin that the environment gives: by their name, the variable and its text.
+
+    >>> option_variables({"OPENMSI_PLUGIN__DISK__FOLDER": "/data", "OPENMSI_PLUGIN__S3__BUCKET": "b"}, "disk")
+    {'folder': ('OPENMSI_PLUGIN__DISK__FOLDER', '/data')}
+    """
+    prefix = variable_of(plugin, "")
+    given = {variable: text for variable, text in environ.items() if variable.startswith(prefix)}
+    return {variable.removeprefix(prefix).lower(): (variable, text) for variable, text in given.items()}
+
+
+def _as_variable(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
 def misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     """Problems with variables that are nearly one of ours, and would be overlooked in silence.
 
@@ -96,14 +122,23 @@ def misspelt(environ: Mapping[str, str]) -> Iterator[str]:
     """
     names = {variable.removeprefix("OPENMSI_"): variable for variable in _VARIABLES}
     for variable in environ:
-        if not variable.startswith("OPENMSI_") or variable in _VARIABLES or variable.startswith(_PREFIX):
+        if not variable.startswith("OPENMSI_") or variable in _VARIABLES or _is_well_formed(variable):
             continue
         name = variable.removeprefix("OPENMSI_")
         close = [names[each] for each in difflib.get_close_matches(name, names, n=1, cutoff=0.8)]
         if name.startswith("KAFKA_"):
             close = [_PREFIX + name.removeprefix("KAFKA_")]
+        if name.startswith(("PLUGIN_", "PLUGINS_")):
+            close = [f"{_PLUGIN_PREFIX}NAME__OPTION"]
         if close:
             yield f"the variable {variable} means nothing; did you mean {close[0]}?"
+
+
+def _is_well_formed(variable: str) -> bool:
+    plugin, underscores, option = variable.removeprefix(_PLUGIN_PREFIX).partition("__")
+    return variable.startswith(_PREFIX) or (
+        variable.startswith(_PLUGIN_PREFIX) and bool(plugin and underscores and option)
+    )
 
 
 def broker_address(text: str, whose: str) -> str:

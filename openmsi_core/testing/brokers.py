@@ -19,6 +19,9 @@ from openmsi_core.kafka.process import BrokerProcess, free_port
 
 KAFKA_VERSION = "4.4.0"
 LOG4J_VERSION = "2.25.5"
+# For brokers that are killed: one that looks for abandoned transactions before it has registered itself again, which
+# takes about a second, ends them without telling the partitions (see kafka/hanging.py). Kafka's own value is 10 s.
+CALM = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "3000"}
 STORE_PASSWORD = "openmsi-test"  # noqa: S105 - of a key store that lives as long as a test
 
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -139,7 +142,7 @@ class RealKafka:
         command = [*_java(), "kafka.Kafka", str(self.folder / "server.properties")]
         self._process = BrokerProcess(command, self.folder / "broker.log")
         self._process.start()
-        self._process.wait_listening(self.port, 60)
+        self._process.wait_listening(self.port, 120)
         wait_answering(self.bootstrap, 60)
 
     def stop(self) -> None:
@@ -171,7 +174,8 @@ class RealKafka:
             make_certificate(self.folder, "broker")
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
-        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        # a first byte of 0, because an id that begins with a dash is taken for an option
+        cluster = base64.urlsafe_b64encode(bytes(1) + os.urandom(15)).decode().rstrip("=")
         command = [*_java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--standalone"]
         if self.secure:
             for name, password in self.USERS.items():

@@ -11,14 +11,14 @@ from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import FileVersion, Position, RelativePath
 
 _CHUNK = 512 * 1024
-_MTIME_NS = 1_700_000_000_123_456_789
+MTIME_NS = 1_700_000_000_123_456_789
 
 
 def data_file(
     source: Path | bytes,
     path: str | None = None,
     *,
-    mtime_ns: int = _MTIME_NS,
+    mtime_ns: int = MTIME_NS,
     user: dict[str, str | int | float] | None = None,
     workdir: Path | None = None,
 ) -> DataFile:

@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from openmsi_core.crypto.plain import Plain
 from openmsi_core.errors import BreakerOpen, TopicError, UsageError
 from openmsi_core.files.assembly import Assembler
 from openmsi_core.files.saving import save
@@ -22,17 +21,18 @@ from openmsi_core.kafka.nogroup import NoGroup
 from openmsi_core.kafka.reading import TopicReader
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import FileVersion, RelativePath
-from openmsi_core.plugins.loader import build
-from openmsi_core.ports import OutcomeStore
+from openmsi_core.ports import OutcomeStore, Sealer
 from openmsi_core.receiving.again import InOrder, Retried, Retry, look_for_newer, record_of, removed, whole_of
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.letters import Letter, Letters, place_in, read_letter
 from openmsi_core.receiving.survey import Newest, Survey
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.building import Built
 from openmsi_core.wiring.connecting import reached
+from openmsi_core.wiring.encrypting import UNENCRYPTED, Choice, Encryption, looking
 from openmsi_core.wiring.observers import Observers
-from openmsi_core.wiring.receiving import facts_of, limits_of
+from openmsi_core.wiring.receiving import encrypted, facts_of, isolation_of, limits_of
 from openmsi_core.wiring.signals import signals_set
 
 log = logging.getLogger(__name__)
@@ -41,23 +41,32 @@ BY_HAND = RetryPolicy(delays=(1.0,), retry_for=0.0)
 """A person waits: one more try after a second, and who asks to be called later is told of at once."""
 
 
-def letters_in(kafka: Mapping[str, str], topic: str, *, keeps_resolved: bool = False) -> Letters:
+def letters_in(
+    kafka: Mapping[str, str], topic: str, *, keeps_resolved: bool = False, choice: Choice = UNENCRYPTED
+) -> Letters:
     """The dead letters of ``topic``, from the beginning of the log to its present end.
 
-    Raises TopicError, SettingsError, BrokerError.
+    Raises TopicError, SettingsError, BrokerError, CipherError.
     """
-    with _letters_reader(kafka, topic) as reader:
+    with looking(choice, kafka, [f"{topic}.dlq"]) as crypt:
+        return _letters(kafka, topic, crypt, keeps_resolved=keeps_resolved)
+
+
+def _letters(kafka: Mapping[str, str], topic: str, crypt: Encryption, *, keeps_resolved: bool = False) -> Letters:
+    with _letters_reader(kafka, topic) as plain:
+        reader = crypt.reader(plain)
         ends = reader.ends()
         return Letters.of(reader.between(ends), ends, keeps_resolved=keeps_resolved)
 
 
-def show_letter(kafka: Mapping[str, str], topic: str, letter_id: str) -> dict[str, Any]:
+def show_letter(kafka: Mapping[str, str], topic: str, letter_id: str, choice: Choice = UNENCRYPTED) -> dict[str, Any]:
     """Everything about one letter, and whether what it is about is still in the topic.
 
     ``bytes`` has ``there``, ``removed`` (offsets, for a person) and ``until``: retention leaves them at least until
     then; None: for ever, or not known. Raises UsageError, TopicError, BrokerError.
     """
-    letter, resolution = _one(kafka, topic, letter_id)
+    with looking(choice, kafka, [f"{topic}.dlq"]) as crypt:
+        letter, resolution = _one(kafka, topic, letter_id, crypt)
     told = letter.as_json() | {"resolved": resolution}
     settings = admin.connected(kafka).facts(topic).settings
     with TopicReader(kafka, topic) as reader:
@@ -73,21 +82,29 @@ def show_letter(kafka: Mapping[str, str], topic: str, letter_id: str) -> dict[st
 
 
 def save_letter(
-    kafka: Mapping[str, str], state: Path, topic: str, letter_id: str, to: Path, *, force: bool = False
+    kafka: Mapping[str, str],
+    state: Path,
+    topic: str,
+    letter_id: str,
+    to: Path,
+    *,
+    force: bool = False,
+    choice: Choice = UNENCRYPTED,
 ) -> Path:
     """Write the file of a letter, or the record that it is about, to ``to``, a folder or a file; where it stands now.
 
     The file is verified by its digest, and appears whole or not at all. Raises NotWhole when its bytes are gone,
     UsageError, FolderError, TopicError, BrokerError, OSError.
     """
-    letter, _ = _one(kafka, topic, letter_id)
     with ExitStack() as stack:
+        crypt = stack.enter_context(looking(choice, kafka, [topic]))
+        letter, _ = _one(kafka, topic, letter_id, crypt)
         reader = stack.enter_context(TopicReader(kafka, topic))
         if not letter.file_id:
             name = RelativePath((f"{topic}-{letter_id}.record",))
-            return save(record_of(letter, reader).value or b"", to, name, force=force)
+            return save(record_of(letter, crypt.reader(reader)).value or b"", to, name, force=force)
         spool = stack.enter_context(Spool(state / "spool"))
-        whole = whole_of(letter, reader, Assembler(spool), Plain())
+        whole = whole_of(letter, reader, Assembler(spool), crypt.patient)
         stack.callback(whole.content.discard)
         return save(whole.content, to, whole.version.path, mtime_ns=whole.version.mtime_ns, force=force)
 
@@ -101,33 +118,35 @@ def retry_letters(
     *,
     told: Callable[[Retried], None],
     force: bool = False,
+    choice: Choice = UNENCRYPTED,
 ) -> int:
     """Hand the files of ``letters``, all of one run, to its plugin again; the signal that stopped it, or 0.
 
     ``told`` hears of each letter once it is durable. With ``force`` later versions do not matter. Raises BreakerOpen
     after so many failures in a row as the run allows, PluginError, SettingsError, TopicError, FolderError, BrokerError.
     """
-    runner_of = build(settings.plugin, values)
-    probe = runner_of(None)
+    built = Built(settings.plugin, values, isolation_of(settings))
+    probe = built.probe
     stopping = Event()
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
         reached_run = reached(lambda: facts_of(settings, kafka, probe.facts), stopping, waits=False)
         if reached_run is None:
             return stopped[0]
-        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
+        crypt = stack.enter_context(encrypted(choice, kafka, reached_run, stopping))
+        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
         reader = stack.enter_context(TopicReader(kafka, run.topic))
-        runners = [runner_of(spool.folder)]
+        runners = stack.enter_context(built.runners(1, spool.folder))
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, BY_HAND, observers.file))
         store = stack.enter_context(_retry_store(settings, kafka, stopping))
-        left = letters if force else _unresolved(letters, kafka, run.topic)
-        newest = Newest() if force else _newest(letters, reader, spool, settings, stopping)
-        retry = Retry(run, workers, _together(settings, store), newest, stopping=stopping)
-        limits = limits_of(settings)
-        fates = retry.each(left, lambda letter: whole_of(letter, reader, Assembler(spool, limits), Plain()))
+        left = letters if force else _unresolved(letters, kafka, run.topic, crypt)
+        newest = Newest() if force else _newest(letters, reader, spool, settings, crypt.patient, stopping=stopping)
+        retry = Retry(run, workers, _together(settings, crypt.store(store)), newest, stopping=stopping)
+        limits, sealer = limits_of(settings), crypt.patient
+        fates = retry.each(left, lambda letter: whole_of(letter, reader, Assembler(spool, limits), sealer))
         _tell(fates, told, settings.breaker)
         return stopped[0]
 
@@ -146,9 +165,9 @@ def _tell(fates: Iterable[Retried], told: Callable[[Retried], None], breaker: in
             )
 
 
-def _unresolved(letters: Sequence[Letter], kafka: Mapping[str, str], topic: str) -> Sequence[Letter]:
+def _unresolved(letters: Sequence[Letter], kafka: Mapping[str, str], topic: str, crypt: Encryption) -> Sequence[Letter]:
     """Those that nobody has resolved meanwhile; whoever tried to is fenced by now."""
-    unresolved = letters_in(kafka, topic).unresolved
+    unresolved = _letters(kafka, topic, crypt).unresolved
     return [letter for letter in letters if letter.id in unresolved]
 
 
@@ -176,11 +195,17 @@ def _together(settings: RunSettings, store: OutcomeStore) -> OutcomeStore:
 
 
 def _newest(
-    letters: Sequence[Letter], reader: TopicReader, spool: Spool, settings: RunSettings, stopping: Event
+    letters: Sequence[Letter],
+    reader: TopicReader,
+    spool: Spool,
+    settings: RunSettings,
+    sealer: Sealer,
+    *,
+    stopping: Event,
 ) -> Newest:
     paths = {letter.path.key for letter in letters if letter.path is not None}
     assembler = Assembler(spool, limits_of(settings), nothing)
-    survey = Survey(assembler, Plain(), lambda version: version.path.key in paths)
+    survey = Survey(assembler, sealer, lambda version: version.path.key in paths)
     return look_for_newer(letters, reader, survey, stopping.is_set)
 
 
@@ -200,7 +225,9 @@ def _letters_reader(kafka: Mapping[str, str], topic: str) -> TopicReader:
     return TopicReader(kafka, f"{topic}.dlq")
 
 
-def _one(kafka: Mapping[str, str], topic: str, letter_id: str) -> tuple[Letter, Mapping[str, Any] | None]:
+def _one(
+    kafka: Mapping[str, str], topic: str, letter_id: str, crypt: Encryption
+) -> tuple[Letter, Mapping[str, Any] | None]:
     """A letter with nothing left out, and what resolved it."""
     place = place_in(letter_id)
     if place is None:
@@ -208,7 +235,8 @@ def _one(kafka: Mapping[str, str], topic: str, letter_id: str) -> tuple[Letter, 
             f"{letter_id!r} is no ID of a dead letter: they look like 0-17. `openmsi dlq list` shows them."
         )
     partition, offset = place
-    with _letters_reader(kafka, topic) as reader:
+    with _letters_reader(kafka, topic) as plain:
+        reader = crypt.reader(plain)
         ends = reader.ends()
         low, high = ends.get(partition, (0, 0))
         if low <= offset < high:

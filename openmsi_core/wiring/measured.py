@@ -111,7 +111,7 @@ class RunNumbers:
             parked=len(intake.parked),
             running_files=dispatch.running,
             waiting_files=waiting,
-            memory=dispatch.memory + outcomes.bytes + intake.parked_bytes,
+            memory=dispatch.memory + outcomes.bytes + intake.parked.bytes,
             oldest_open=max(0.0, (intake.now_ms() - oldest) / 1000) if oldest is not None else 0.0,
             in_a_row=outcomes.breaker.in_a_row,
         )

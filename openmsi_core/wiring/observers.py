@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from openmsi_core.files.datafile import DataFile
 from openmsi_core.model import Outcome
 from openmsi_core.plugins.hooks import Announcer
 from openmsi_core.plugins.loader import load_hooks
 from openmsi_core.plugins.running import PluginRunner
+from openmsi_core.ports import Runner
 from openmsi_core.receiving.jobs import Counts, RunFacts
 
 
@@ -26,10 +28,14 @@ class Observers:
             self._announcer.add(observer, name)
 
     @contextmanager
-    def watching(self, runners: Sequence[PluginRunner]) -> Iterator[None]:
-        """While inside, the plugins of ``runners`` are told too; the beginning and the end are told to all."""
+    def watching(self, runners: Sequence[Runner]) -> Iterator[None]:
+        """While inside, the plugins of ``runners`` are told too; the beginning and the end are told to all.
+
+        Not those in processes of their own: they cannot observe.
+        """
         for number, runner in enumerate(runners):
-            self._announcer.add(runner.plugin, f"{runner.facts.name}#{number}")
+            if isinstance(runner, PluginRunner):
+                self._announcer.add(runner.plugin, f"{runner.facts.name}#{number}")
         self._announcer.tell("openmsi_starting", run=self._run.group)
         reason = "stopped"
         try:
@@ -48,4 +54,5 @@ class Observers:
 
     def checkpoint(self, counts: Counts) -> None:
         """Outcomes became durable; called in the poll loop, so observers must return at once."""
-        self._announcer.tell("openmsi_checkpoint", run=self._run.group, counts=dict(counts.by_outcome))
+        seen = MappingProxyType(dict(counts.by_outcome))  # one that changes it would change it for the next
+        self._announcer.tell("openmsi_checkpoint", run=self._run.group, counts=seen)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from openmsi_core.crypto.plain import Plain
 from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.paths import wanted
 from openmsi_core.files.spool import Spool
@@ -21,7 +20,6 @@ from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.model import Claim, FileVersion, PluginFacts
 from openmsi_core.observe.vitals import Identity
-from openmsi_core.plugins.loader import build
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Counts, Ended, RunFacts
@@ -30,7 +28,15 @@ from openmsi_core.receiving.stream import Announce, Stream
 from openmsi_core.receiving.trying import tried
 from openmsi_core.receiving.workers import Workers
 from openmsi_core.settings import RunSettings
+from openmsi_core.wiring.building import Built, Isolation
 from openmsi_core.wiring.connecting import PATIENT_SECONDS, reached
+from openmsi_core.wiring.encrypting import (
+    UNENCRYPTED,
+    USUAL_UNREADABLE,
+    Choice,
+    Encryption,
+    encryption,
+)
 from openmsi_core.wiring.measured import aged, measured
 from openmsi_core.wiring.observers import Observers
 from openmsi_core.wiring.observing import Watched, identity, observed
@@ -55,50 +61,61 @@ def run_plugin(
     values: Mapping[str, object],
     *,
     announce: Callable[[RunFacts, Counts, Sequence[Ended]], None],
+    choice: Choice = UNENCRYPTED,
 ) -> RunReport:
     """Run one plugin on one topic until it is stopped by a signal, or has caught up if the settings ask for that.
 
-    ``values`` are the plugin's options. Raises PluginError, SettingsError, TopicError, FolderError, BrokerError.
+    ``values`` are the plugin's options. Raises UsageError of any kind, BrokerError, CipherDown.
     """
-    runner_of = build(settings.plugin, values)
-    probe = runner_of(None)
-    stopping = Event()
+    built, stopping = Built(settings.plugin, values, isolation_of(settings)), Event()
+    probe, waits = built.probe, not settings.until_caught_up
     with ExitStack() as stack:
         stopped = stack.enter_context(signals_set(stopping.set))
         watched = stack.enter_context(observed(settings, kafka, _identity(settings, probe.facts)))
-        reached_run = reached(
-            lambda: facts_of(settings, kafka, probe.facts), stopping, waits=not settings.until_caught_up
-        )
+        reached_run = reached(lambda: facts_of(settings, kafka, probe.facts), stopping, waits=waits)
         if reached_run is None:
             return RunReport(Counts(), 0, stopped[0])
-        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool"))
+        crypt = stack.enter_context(encrypted(choice, kafka, reached_run, stopping))
+        spool = stack.enter_context(Spool(probe.spool_folder() or state / "spool", free=settings.spool_free))
         run = replace(reached_run, workdir=spool.folder)
-        runners = [runner_of(spool.folder) for _ in range(settings.workers)]
+        runners = stack.enter_context(built.runners(settings.workers or probe.workers, spool.folder))
         observers = Observers(run, settings.hooks)
         stack.enter_context(observers.watching(runners))
         workers = stack.enter_context(Workers(runners, run, RetryPolicy(), observers.file, stopping=stopping))
-        counts, assembler = Counts(), Assembler(spool, limits_of(settings), wanted_by(settings, probe.accepts))
-        intake = Intake(assembler, Plain(), counts, settings.max_file_size)
+        counts, is_wanted = Counts(), wanted_by(settings, probe.accepts)
+        assembler = Assembler(spool, limits_of(settings), is_wanted, head=probe.facts.head)
+        intake = Intake(assembler, crypt.sealer, counts, settings.max_file_size)
         told = _telling(partial(announce, run, counts), partial(observers.checkpoint, counts), watched)
-        stream = stream_of(settings, run, intake, workers, told, stopping=stopping)
+        stream = stream_of(settings, run, intake, workers, told, stopping=stopping, **crypt.patience)
         source = stack.enter_context(_source(settings, kafka, stream, stopping))
         store = stack.enter_context(_store(settings, kafka, source, stopping))
-        still_open = stream.run(*measured(stream, intake, source, store, watched), settings.until_caught_up)
+        seen, timed = measured(stream, intake, source, store, watched)
+        still_open = stream.run(crypt.source(seen), crypt.store(timed), settings.until_caught_up)
         return RunReport(counts, still_open, stopped[0])
 
 
-def try_plugin(name: str, files: Sequence[Path], values: Mapping[str, object]) -> Iterator[dict[str, object]]:
+def encrypted(
+    choice: Choice, kafka: Mapping[str, str], run: RunFacts, stopping: Event
+) -> AbstractContextManager[Encryption]:
+    """Encryption for a run: what it reads is opened; results, receipts and dead letters are sealed."""
+    writes = [run.letters_topic, run.receipts_topic, *([run.output_topic] if run.output_topic else [])]
+    return encryption(choice, kafka, writes, [run.topic], stopping)
+
+
+def try_plugin(
+    name: str, files: Sequence[Path], values: Mapping[str, object], isolation: Isolation | None = None
+) -> Iterator[dict[str, object]]:
     """Run a plugin on local files through the path that files of a topic take after reassembly.
 
     Yields what became of each file. Raises PluginError, SettingsError, OSError.
     """
-    runner_of = build(name, values)
-    probe = runner_of(None)
+    built = Built(name, values, isolation or Isolation())
+    probe = built.probe
     run = RunFacts("try", "(local files)", probe.facts, output_topic="(shown)")
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openmsi-try-")))
         spool = stack.enter_context(Spool(probe.spool_folder() or scratch))
-        runner = runner_of(spool.folder)
+        (runner,) = stack.enter_context(built.runners(1, spool.folder))
         runner.open()
         stack.callback(runner.close)
         for path in files:
@@ -113,6 +130,8 @@ def stream_of(
     told: Announce,
     *,
     stopping: Event,
+    unreadable_after: float = USUAL_UNREADABLE,
+    keys: float = 0.0,
 ) -> Stream:
     """The poll loop of a run, with its limits."""
     return Stream(
@@ -120,7 +139,12 @@ def stream_of(
         intake,
         workers,
         first_offset=_first_offset(settings),
-        pace=Pace(incomplete_after=settings.incomplete_after, breaker=settings.breaker),
+        pace=Pace(
+            incomplete_after=settings.incomplete_after,
+            breaker=settings.breaker,
+            unreadable_after=unreadable_after,
+            keys=keys,
+        ),
         room=Room(memory=settings.memory_limit // 2, disk=settings.spool_limit // 2),
         announce=told,
         stopping=stopping,
@@ -166,6 +190,11 @@ def limits_of(settings: RunSettings) -> Limits:
     """What assembling may cost: half of each limit; the other half is for whole files that wait for their plugin."""
     half = settings.spool_limit // 2
     return Limits(memory=settings.memory_limit // 2, spool=half, file=settings.spool_limit)
+
+
+def isolation_of(settings: RunSettings) -> Isolation:
+    """Where the plugin of a run runs."""
+    return Isolation(settings.isolate, settings.plugin_timeout, settings.plugin_memory)
 
 
 def facts_of(settings: RunSettings, kafka: Mapping[str, str], plugin: PluginFacts) -> RunFacts:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from openmsi_core.errors import BadRecord
-from openmsi_core.files import wire
+from openmsi_core.files.decoding import decode
 from openmsi_core.kafka.admin import Admin, TopicFacts
 from openmsi_core.kafka.reading import TopicReader
 from openmsi_core.model import Record
@@ -63,7 +63,7 @@ def _with_oldest(one: Standing, reader: TopicReader) -> Standing:
 
 def _path_of(record: Record) -> str:
     try:
-        version = wire.decode(record.value).version
+        version = decode(record.value).version
     except BadRecord:
         version = None
     return str(version.path) if version is not None else f"offset {record.position.offset}"

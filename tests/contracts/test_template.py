@@ -29,10 +29,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.mark.timeout(300)
 def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
     shutil.copytree(TEMPLATE, tmp_path / "copy")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(TEMPLATE.parent)])}
     done = subprocess.run(command, cwd=tmp_path / "copy", env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

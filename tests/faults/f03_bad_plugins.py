@@ -1,7 +1,8 @@
 """F3: the plugin raises, exits, hangs, answers with rubbish, prints a lot, or raises what cannot be told.
 
-Crashes of the process and files that eat all memory need a plugin that runs in a process of its own; they are not
-tried here.
+Crashes of the process and files that eat all memory need a plugin that runs in a process of its own: they are tried in
+tests/unit/test_isolation.py, test_isolation_stream.py and tests/kafka/test_isolation.py, one after the other, because a
+process takes a second to start.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from openmsi_core.testing.brokers import RealKafka
+from openmsi_core.testing.brokers import CALM, RealKafka
 from tests.faults.f01_receiver_killed import check_once
 from tests.faults.receivers import Receiver
 from tests.faults.senders import Files
@@ -15,7 +15,7 @@ from tests.faults.trial import Fault, Trial
 def run(trial: Trial) -> None:
     """Two receivers work while their broker dies once or twice; all files once in the end."""
     chance = trial.chance
-    with RealKafka(trial.folder / "kafka") as kafka:
+    with RealKafka(trial.folder / "kafka", settings=CALM) as kafka:
         own = replace(trial, broker=kafka.bootstrap)
         files = Files(own, 2)
         is_sink = chance.random() < 0.5

@@ -1,5 +1,7 @@
 """F22: SIGTERM and Ctrl-C under load: the run ends in time with the right code, and the next one completes the work.
 
+Every third trial stops senders instead: `openmsi watch` on a folder that grows and changes.
+
 One or two processes of `openmsi run disk` share a topic with a backlog. They are stopped at random instants, also
 while they start; what is stored in the end, and told in receipts, is counted by the oracle.
 """
@@ -22,6 +24,7 @@ from openmsi_core.files.paths import partition_of
 from openmsi_core.kafka import admin
 from openmsi_core.model import RelativePath
 from tests.fakes import values_of
+from tests.faults.sent import Folder, check_sent, sent
 from tests.faults.storing import wanted
 from tests.faults.trial import Fault, Trial
 from tests.kafka.oracle import digests, values
@@ -36,6 +39,59 @@ _CODES_EARLY = {signal.SIGTERM: {0, -signal.SIGTERM}, signal.SIGINT: {130, -sign
 
 
 def run(trial: Trial) -> None:
+    """Stops of receivers, or of senders."""
+    if trial.seed % 3 or trial.mutation == "metadata-is-dropped":
+        _receivers(trial)
+    else:
+        _senders(trial)
+
+
+def _senders(trial: Trial) -> None:
+    """A folder that grows and changes, senders that are stopped one after the other, a last one that ends by itself."""
+    chance, topic, state = trial.chance, f"stops-{uuid.uuid4().hex[:10]}", trial.folder / "state"
+    admin.create_family(admin.connected({"bootstrap.servers": trial.broker}), topic, _PARTITIONS)
+    folder = Folder(trial.folder / "in", chance, largest=30_000_000)
+    arguments = ["watch", str(folder.root), "--topic", topic, "--exclude", "*.part", "--settle", "100ms", "--broker"]
+    for number in range(chance.randrange(2, 5)):
+        folder.add(chance.randrange(20, 200))
+        folder.change(0.1)
+        _stopped_sender(trial, state, number, [*arguments, trial.broker])
+    with _sender(trial, state, "last", [*arguments, trial.broker, "--once"]) as last:
+        trial.equal(last.wait(120), 0, f"exit code of the last sender, which said:\n{last.output[-2000:]}")
+    check_sent(trial, folder.root, sent(values(trial.broker, topic)))
+
+
+def _stopped_sender(trial: Trial, state: Path, number: int, arguments: list[str]) -> None:
+    chance = trial.chance
+    with _sender(trial, state, str(number), arguments) as watch:
+        if chance.random() < 0.3:
+            time.sleep(chance.random() * 1.5)  # the instant is what is tried
+            codes = _CODES_EARLY
+            trial.hit("sender-while-starting")
+        else:
+            watch.until(lambda: "sent " in watch.output, 60)
+            time.sleep(chance.random() * 0.3)  # the instant is what is tried
+            codes = _CODES
+            trial.hit("sender-under-load")
+        how = chance.choice([signal.SIGTERM, signal.SIGINT])
+        trial.hit(how.name)
+        trial.measured(watch.peak_memory())
+        began = time.monotonic()
+        watch.process.send_signal(how)
+        code = watch.wait(3 * _WITHIN)
+        took = time.monotonic() - began
+        trial.check(took <= _WITHIN, f"a sender took {took:.1f} s to end after {how.name}:\n{watch.output[-1500:]}")
+        trial.check(code in codes[how], f"exit code {code} of a sender after {how.name}:\n{watch.output[-1500:]}")
+
+
+def _sender(trial: Trial, state: Path, name: str, arguments: list[str]) -> Command:
+    return Command(
+        trial.folder / f"watch-{name}", *arguments, state=state, module="tests.faults.launched",
+        OPENMSI_TEST_MUTATION=trial.mutation,
+    )  # fmt: skip
+
+
+def _receivers(trial: Trial) -> None:
     """More and more files, a stop in each batch of them, and a last run until everything is there."""
     chance = trial.chance
     topic = f"stops-{uuid.uuid4().hex[:10]}"
@@ -140,6 +196,15 @@ FAULT = Fault(
     ci=8,
     release=200,
     needs_kafka=True,
-    windows=("SIGTERM", "SIGINT", "under-load", "while-starting", "two-members", "alone"),
+    windows=(
+        "SIGTERM",
+        "SIGINT",
+        "under-load",
+        "while-starting",
+        "two-members",
+        "alone",
+        "sender-under-load",
+        "sender-while-starting",
+    ),
     mutations=("a-stop-is-not-heard", "metadata-is-dropped"),
 )

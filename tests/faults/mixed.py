@@ -22,7 +22,7 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from openmsi_core.testing.brokers import RealKafka
+from openmsi_core.testing.brokers import CALM, RealKafka
 from tests.faults.receivers import Receiver
 from tests.faults.senders import Files
 from tests.faults.trial import Trial
@@ -64,7 +64,7 @@ def main() -> int:
     shutil.rmtree(asked.folder, ignore_errors=True)
     asked.folder.mkdir(parents=True)
     print(f"seed {asked.seed}", flush=True)
-    with RealKafka(asked.folder.absolute() / "kafka") as kafka:
+    with RealKafka(asked.folder.absolute() / "kafka", settings=CALM) as kafka:
         trial = Trial(asked.seed, asked.folder.absolute(), kafka.bootstrap)
         _run(trial, kafka, asked.minutes * 60)
     print(f"{trial.checks:,} checks, {trial.kills} kills, hits {dict(sorted(trial.hits.items()))}")

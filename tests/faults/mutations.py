@@ -29,10 +29,20 @@ from openmsi_core.receiving.intake import Intake
 from openmsi_core.receiving.jobs import Ended, Job
 from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.watermark import Watermark
+from openmsi_core.sending import flight as flights
+from openmsi_core.sending import restarting, rows
+from openmsi_core.sending.entries import DEALT_WITH, State
+from openmsi_core.sending.flight import Flight
+from openmsi_core.sending.hints import FolderHints
+from openmsi_core.sending.ledger import Ledger
+from openmsi_core.sending.reports import Ending
+from openmsi_core.sending.scanner import Scanner
+from openmsi_core.sending.sender import Sender
 from openmsi_core.wiring import receiving
 from openmsi_plugins.disk import sink
 from openmsi_plugins.disk.staging import Durability, Staging
 from openmsi_plugins.disk.tree import Place
+from tests.faults.bucket_mutations import BUCKET_MUTATIONS
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -372,7 +382,97 @@ def keys_are_waited_for_for_ever() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def sent_before_acknowledged() -> Iterator[None]:
+    """The ledger calls a file sent as soon as its last record is produced: P1."""
+    went_out = Flight.went_out
+
+    def too_early(flight: Flight) -> None:
+        went_out(flight)
+        if flight.ending is Ending.SENT:
+            flight.answered = flight.produced
+            _TOO_EARLY.append(flight)
+
+    step = Sender.step
+
+    def stepped(sender: Any, timeout: float) -> bool:
+        moved = step(sender, timeout)
+        for flight in _TOO_EARLY:
+            sender._journal.put(flight.entry(State.SENT, 0))
+        _TOO_EARLY.clear()
+        sender._journal.flush()
+        return moved
+
+    with patch.object(Flight, "went_out", too_early), patch.object(Sender, "step", stepped):
+        yield
+
+
+_TOO_EARLY: list[Flight] = []
+
+
+@contextmanager
+def nothing_is_looked_back_at() -> Iterator[None]:
+    """A restart does not look for what the last process could not write down: P3."""
+    with patch.object(restarting, "_whole_behind", lambda *_: {}):
+        yield
+
+
+@contextmanager
+def halves_are_forgotten() -> Iterator[None]:
+    """What was half sent is neither continued nor given up: P4."""
+    with patch.object(restarting, "_continue", lambda *_: None):
+        yield
+
+
+@contextmanager
+def no_second_look() -> Iterator[None]:
+    """Whether a file changed while it was read is not asked: P2."""
+    with patch.object(flights, "second_look", lambda *_: None):
+        yield
+
+
+@contextmanager
+def one_look_is_enough() -> Iterator[None]:
+    """A path that was sent is never looked at again, as the predecessor's is not: P1."""
+
+    def known(ledger: Ledger, key: bytes, *_: int) -> bool:
+        found = ledger.entry(key)
+        return found is not None and found.state in DEALT_WITH
+
+    with patch.object(Ledger, "known", known):
+        yield
+
+
+@contextmanager
+def hints_are_the_truth() -> Iterator[None]:
+    """After the first scan only hints lead to looks: P1."""
+    scan, seen = Scanner.scan, set()
+
+    def once(scanner: Scanner) -> Any:
+        if scanner.root in seen:
+            return
+        seen.add(scanner.root)
+        yield from scan(scanner)
+
+    with patch.object(Scanner, "scan", once), patch.object(FolderHints, "were_lost", lambda _: False):
+        yield
+
+
+@contextmanager
+def damage_is_believed() -> Iterator[None]:
+    """A ledger that cannot be used is not put aside: nothing is sent without a person."""
+    with patch.object(rows.Rows, "_put_aside", lambda *_: None):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
+    "sent-before-acknowledged": sent_before_acknowledged,
+    "nothing-is-looked-back-at": nothing_is_looked_back_at,
+    "halves-are-forgotten": halves_are_forgotten,
+    "no-second-look": no_second_look,
+    "one-look-is-enough": one_look_is_enough,
+    "hints-are-the-truth": hints_are_the_truth,
+    "damage-is-believed": damage_is_believed,
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
     "old-partitions-are-remembered": old_partitions_are_remembered,
@@ -405,6 +505,7 @@ MUTATIONS: dict[str, Mutation] = {
     "outcomes-and-offsets-come-apart": outcomes_and_offsets_come_apart,
     "keys-are-waited-for-for-ever": keys_are_waited_for_for_ever,
     "cuts-are-not-told": cuts_are_not_told,
+    **BUCKET_MUTATIONS,
 }
 
 

@@ -15,12 +15,19 @@ from typing import Self
 from tests.faults import launched
 from tests.faults.trial import Trial
 
-_PRELOADED = ["tests.faults.launched", "openmsi_core.cli.run", "openmsi_core.wiring", "openmsi_plugins.disk"]
+_PRELOADED = [
+    "tests.faults.launched",
+    "openmsi_core.cli.run",
+    "openmsi_core.cli.watch",
+    "openmsi_core.wiring",
+    "openmsi_plugins.disk",
+]
 
 # what makes a takeover quick on a broker with the test settings of the design's delivery page
 PROTOCOLS = {
     "classic": ("transaction.timeout.ms=1500", "session.timeout.ms=600", "heartbeat.interval.ms=200"),
     "consumer": ("transaction.timeout.ms=1500", "group.protocol=consumer"),  # the broker decides there
+    "sender": (),
 }
 
 _REST_SECONDS = 1.0
@@ -29,7 +36,8 @@ _REST_SECONDS = 1.0
 class Receiver:
     """One `openmsi run ...`. ``kill`` names a window and how often it is passed (``in-flush:2``): see `windows`.
 
-    Each has a state folder of its own, as on another host. With ``stops`` the window stops it, until SIGCONT. Ended by
+    Each has a state folder of its own, as on another host, unless ``state`` is given.
+    With ``stops`` the window stops it, until SIGCONT. Ended by
     its id at the end of the ``with``.
     """
 
@@ -41,6 +49,7 @@ class Receiver:
         stops: bool = False,
         metadata: int = 0,
         protocol: str = "classic",
+        state: Path | None = None,
     ) -> None:
         self.folder = trial.folder / f"receiver-{len(list(trial.folder.glob('receiver-*')))}"
         self.folder.mkdir()
@@ -48,7 +57,7 @@ class Receiver:
         self._trial = trial
         self._killed = self.folder / "killed"
         environment = {
-            "OPENMSI_STATE": str(self.folder / "state"),
+            "OPENMSI_STATE": str(state or self.folder / "state"),
             "HOME": str(self.folder),
             "OPENMSI_TEST_MUTATION": trial.mutation,
             "OPENMSI_TEST_KILL": kill,

@@ -14,6 +14,10 @@ from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.transaction import Transactional
 from openmsi_core.receiving import checkpoint
 from openmsi_core.receiving.intake import Intake
+from openmsi_core.sending import restarting
+from openmsi_core.sending.flight import Flight
+from openmsi_core.sending.rows import Rows
+from openmsi_core.sending.sender import Sender
 from openmsi_plugins.disk import sink
 
 _WINDOWS: dict[str, tuple[Any, str, bool]] = {
@@ -28,6 +32,17 @@ _WINDOWS: dict[str, tuple[Any, str, bool]] = {
     "in-a-file": (Intake, "take", True),
 }
 WINDOWS = tuple(_WINDOWS)
+_SENDERS: dict[str, tuple[Any, str, bool]] = {
+    "begun-not-produced": (Sender, "_note_begun", True),
+    "read-not-produced": (Flight, "next_value", True),
+    "produced-not-answered": (Flight, "went_out", True),
+    "acknowledged-not-written": (Sender, "_conclude", True),
+    "before-ledger-write": (Rows, "write", False),
+    "after-ledger-write": (Rows, "write", True),
+    "looked-back-not-written": (restarting, "_whole_behind", True),
+    "taken-up": (restarting, "_continue", True),
+}
+SENDER_WINDOWS = tuple(_SENDERS)
 
 
 @contextmanager
@@ -37,7 +52,7 @@ def armed(order: str) -> Iterator[None]:
         yield
         return
     name, _, count = order.partition(":")
-    owner, attribute, is_after = _WINDOWS[name]
+    owner, attribute, is_after = (_WINDOWS | _SENDERS)[name]
     with patch.object(owner, attribute, _deadly(getattr(owner, attribute), int(count), is_after, name)):
         yield
 

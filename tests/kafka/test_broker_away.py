@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from openmsi_core.kafka import admin
-from openmsi_core.testing.brokers import RealKafka, why_not
+from openmsi_core.testing.brokers import CALM, RealKafka, why_not
 from tests.kafka.oracle import digests, values
 from tests.kafka.processes import Command, wait_for
 
@@ -26,7 +26,7 @@ def test_a_broker_killed_under_load_and_started_again_costs_time_and_nothing_els
     chance = random.Random(7)
     source, archive = tmp_path / "source", tmp_path / "archive"
     source.mkdir()
-    with RealKafka(tmp_path / "kafka") as kafka:
+    with RealKafka(tmp_path / "kafka", settings=CALM) as kafka:
         made = admin.connected(kafka.plain())
         admin.create_family(made, "t", 2)
         made.create("results", 1, 1, {})

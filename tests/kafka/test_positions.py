@@ -9,10 +9,13 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from openmsi_core.kafka import admin
+from openmsi_core.errors import BrokerUnreachable
+from openmsi_core.kafka import admin, claims, config
+from openmsi_core.kafka.patience import never
+from openmsi_core.kafka.process import free_port
 from tests.fakes import values_of
 from tests.kafka.oracle import values
 from tests.kafka.processes import Command, openmsi
@@ -190,3 +193,42 @@ def test_a_second_process_with_the_name_of_a_static_member_is_told(place) -> Non
             assert first.wait(40) == 3
             assert "another process has our group.instance.id" in first.output
             assert second.end() == 0
+
+
+def test_commits_behind_a_transaction_that_never_ends_are_passed_by_after_a_while_and_no_sooner(
+    place, monkeypatch, caplog
+) -> None:
+    """The group's offsets are pending as Kafka leaves them for ever after some crashes: here until the test ends."""
+    monkeypatch.setattr(claims, "_open_seconds", lambda options: 5.0)
+    monkeypatch.setattr(claims, "_TAKEOVER_SECONDS", 5.0)
+    options, group = {"bootstrap.servers": place.address}, f"g-{place.topic}"
+    reader = Consumer(config.consumer(options, group))
+    try:
+        reader.commit(offsets=[TopicPartition(place.topic, 0, 5, "known")], asynchronous=False)
+        open_for_ever = Producer({**options, "transactional.id": group, "transaction.timeout.ms": 600_000})
+        open_for_ever.init_transactions(20)
+        open_for_ever.begin_transaction()
+        pending = [TopicPartition(place.topic, 0, 9, "never")]
+        open_for_ever.send_offsets_to_transaction(pending, reader.consumer_group_metadata(), 20)
+        began = time.monotonic()
+        (found,) = claims.Claims(reader, options, place.topic, group, None, never).committed([0])
+        assert time.monotonic() - began >= 5.0
+        assert (found.offset, found.metadata) == (5, "known")
+        assert "kafka-transactions.sh" in caplog.text
+        open_for_ever.abort_transaction(20)
+        (found,) = claims.Claims(reader, options, place.topic, group, None, never).committed([0])
+        assert (found.offset, found.metadata) == (5, "known")
+    finally:
+        reader.close()
+
+
+def test_a_broker_that_went_away_is_not_taken_for_a_transaction_that_never_ends(place, monkeypatch) -> None:
+    monkeypatch.setattr(claims, "_open_seconds", lambda options: 0.5)
+    monkeypatch.setattr(claims, "_TAKEOVER_SECONDS", 0.5)
+    nobody = {"bootstrap.servers": f"127.0.0.1:{free_port()}"}
+    reader = Consumer(config.consumer(nobody, "g"))
+    try:
+        with pytest.raises(BrokerUnreachable, match="never starts from anywhere else"):
+            claims.Claims(reader, nobody, place.topic, "g", None, never).committed([0])
+    finally:
+        reader.close()

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmsi_core.files import wire
-from openmsi_core.files.assembly import Aborted, Assembler, Broken, Ignored, Limits, Whole
+from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.chunking import abort_of, chunks
+from openmsi_core.files.events import Aborted, Broken, Ignored, Whole
 from openmsi_core.files.spool import Spool
 from openmsi_core.model import Chunk, FileVersion, Position, Record, RelativePath, What
 

@@ -83,6 +83,22 @@ def test_only_files_that_match_are_handed_to_the_plugin(there) -> None:
     assert list(digests(folder / "archive")) == [b"a.txt"]
 
 
+def test_a_plugin_can_be_named_with_its_package_everywhere(there) -> None:
+    folder, topic = there
+    (folder / "x.txt").write_text("content")
+    done("upload", "x.txt", "--topic", topic, folder=folder)
+    words = ("run", "openmsi/disk", "--topic", topic, "--folder", "named", "--until-caught-up")
+    done(*words, folder=folder)
+    assert list(digests(folder / "named")) == [b"x.txt"]
+    with (folder / "openmsi.toml").open("a") as file:
+        file.write(f'[run.copy]\nplugin = "openmsi/disk"\ntopic = "{topic}"\n[run.copy.options]\nfolder = "copy"\n')
+    done("config", "check", "openmsi.toml", folder=folder)
+    done("run", "copy", "--until-caught-up", folder=folder)
+    assert list(digests(folder / "copy")) == [b"x.txt"]
+    receipts = done("topics", "peek", f"{topic}.receipts", "--json", folder=folder).stdout.splitlines()
+    assert {json.loads(line)["run"] for line in receipts} == {"openmsi-openmsi/disk", "openmsi-copy"}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no embedded broker for Windows")
 def test_the_demo_tells_the_whole_journey(tmp_path) -> None:
     told = done("demo", "--folder", str(tmp_path / "demo"), folder=tmp_path).stdout

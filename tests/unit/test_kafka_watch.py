@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from openmsi_core.errors import BrokerRefused, BrokerUnreachable, RightMissing
+from openmsi_core.errors import BrokerError, BrokerRefused, BrokerUnreachable, RightMissing
+from openmsi_core.kafka.consumer import TopicConsumer
 from openmsi_core.kafka.errors import ClientWatch, guarded
 from openmsi_core.kafka.patience import Errand, Patience
 from openmsi_core.kafka.process import BrokerProcess
@@ -165,3 +166,16 @@ def test_a_client_that_fails_without_a_word_failed_for_good() -> None:
     with pytest.raises(KafkaException) as caught:
         guarded(flush)
     assert caught.value.args[0].fatal()
+
+
+@pytest.mark.parametrize("code", [KafkaError.REBALANCE_IN_PROGRESS, KafkaError.UNKNOWN_MEMBER_ID])
+def test_a_join_that_met_another_rebalance_ends_no_run(code) -> None:
+    """The client joins again by itself (seen in F13: the run ended with REBALANCE_IN_PROGRESS)."""
+    source = TopicConsumer({"bootstrap.servers": "127.0.0.1:1"}, "t", "g", listener=None)
+    source._judge(KafkaError(code, "JoinGroup failed"), message=None)
+
+
+def test_a_member_that_was_fenced_ends_its_run() -> None:
+    source = TopicConsumer({"bootstrap.servers": "127.0.0.1:1"}, "t", "g", listener=None)
+    with pytest.raises(BrokerError, match=r"(?i)instance"):
+        source._judge(KafkaError(KafkaError.FENCED_INSTANCE_ID, "another one", fatal=True), message=None)

@@ -35,17 +35,41 @@ def test_a_plugin_is_listed_with_what_its_class_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "status", "detail"),
     [
-        (f"{BANG}{GOOD}", "ok", ""),
-        (f"import os\nos._exit(3)\n{GOOD}", "ok", ""),
+        (f"{BANG}{GOOD}", "fails on import", "line 1 of my_good raises when it is imported"),
+        (f"import os\nos._exit(3)\n{GOOD}", "fails on import", "line 2 of my_good ends the program"),
         (f"while True: pass\n{GOOD}", "ok", ""),
         (f"print('hello')\n{GOOD}", "ok", ""),
-        (f"import not_there_at_all\n{GOOD}", "ok", ""),
+        (f"import not_there_at_all\n{GOOD}", "fails on import", "often `pip install not_there_at_all` mends it"),
+        (f"try:\n  import not_there_at_all\nexcept ImportError:\n  pass\n{GOOD}", "ok", ""),
+        (f"import sys\nsys.path.append('x')\nimport not_there_at_all\n{GOOD}", "ok", ""),
+        (GOOD.replace("extract(", "extrakt("), "broken entry point", "its class lacks the method extract"),
+        (GOOD.replace("Good(Extractor)", "Good"), "broken entry point", "its class is not made from Extractor"),
+        (GOOD.replace("Good(Extractor)", "Good(Unknown)"), "ok", ""),
+        (GOOD.replace("class Good", "@odd\nclass Good").replace("extract(", "x("), "ok", ""),
+        (f"class Good: ...\n{GOOD}", "ok", ""),
         ("def broken(:\n", "broken entry point", "cannot be parsed"),
         ("class Other: ...\n", "broken entry point", "there is no Good in the module"),
         ("", "broken entry point", "there is no Good in the module"),
         ("\0", "broken entry point", "cannot be parsed"),
     ],
-    ids=["exits", "dies", "hangs", "prints", "import error", "syntax", "no class", "empty", "not text"],
+    ids=[
+        "exits",
+        "dies",
+        "hangs",
+        "prints",
+        "import error",
+        "optional import",
+        "own path",
+        "no method",
+        "no base",
+        "unknown base",
+        "decorated",
+        "bound twice",
+        "syntax",
+        "no class",
+        "empty",
+        "not text",
+    ],
 )
 def test_a_module_is_never_run(tmp_path: Path, source: str, status: str, detail: str) -> None:
     extractor(tmp_path, "my-good", "good", source)
@@ -94,7 +118,8 @@ def test_an_extra_that_the_entry_point_asks_for_is_needed(tmp_path: Path) -> Non
 def test_two_packages_with_one_name_are_both_shown_and_the_name_alone_is_an_error(tmp_path: Path) -> None:
     extractor(tmp_path, "my-a", "good", GOOD)
     extractor(tmp_path, "my-other", "other", GOOD)
-    install(tmp_path, "My_B", {"openmsi.sinks": {"good": "my_b:Good"}}, {"my_b.py": GOOD})
+    sink = GOOD.replace("Extractor", "Sink").replace("extract(", "write(")
+    install(tmp_path, "My_B", {"openmsi.sinks": {"good": "my_b:Good"}}, {"my_b.py": sink})
     entries = catalogue([str(tmp_path)])
     assert [(each.qualified, each.status) for each in entries] == [
         ("my-a/good", "ambiguous"),
@@ -151,7 +176,8 @@ def test_re_exports_are_followed_without_importing_the_package(tmp_path: Path) -
 def test_what_is_not_literal_is_dynamic(tmp_path: Path, source: str, dynamic: tuple[str, ...]) -> None:
     extractor(tmp_path, "my-good", "good", source)
     entry = only(tmp_path)
-    assert (entry.status, entry.dynamic) == ("ok", dynamic)
+    assert (entry.status, entry.dynamic) == ("dynamic" if dynamic else "ok", dynamic)
+    assert find("good", [entry]) == entry
 
 
 def test_a_class_behind_a_condition_and_what_it_inherits_are_read(tmp_path: Path) -> None:
@@ -198,7 +224,57 @@ def test_of_two_installations_of_one_package_the_first_on_the_path_counts(tmp_pa
     for folder, name in (("first", "new-name"), ("second", "old-name")):
         extractor(tmp_path / folder, "my-good", name, GOOD)
     path = [str(tmp_path / "first"), str(tmp_path / "second")]
-    assert [each.name for each in catalogue(path)] == ["new-name"]
+    new, old = catalogue(path)
+    assert (new.name, new.status) == ("new-name", "ok")
+    assert (old.name, old.status) == ("old-name", "shadowed")
+    assert f"my-good 1.2.3 in {path[0]} is imported instead; uninstall the one in {path[1]}" in old.detail
+    with pytest.raises(PluginError, match="my-good/old-name cannot run: shadowed"):
+        find("old-name", [new, old])
+
+
+def test_what_an_interrupted_upgrade_left_behind_is_shadowed_and_makes_no_name_ambiguous(tmp_path: Path) -> None:
+    extractor(tmp_path, "my-good", "good", GOOD, version="1.0")
+    extractor(tmp_path, "my-good", "good", GOOD, version="2.0")
+    assert sorted(each.status for each in catalogue([str(tmp_path)])) == ["ok", "shadowed"]
+
+
+def test_a_folder_that_stands_on_the_path_twice_is_looked_at_once(tmp_path: Path) -> None:
+    extractor(tmp_path, "my-good", "good", GOOD)
+    (entry,) = catalogue([str(tmp_path), f"{tmp_path}/../{tmp_path.name}", str(tmp_path)])
+    assert entry.status == "ok"
+
+
+def test_a_module_that_another_of_its_name_hides_is_shadowed(tmp_path: Path) -> None:
+    extractor(tmp_path / "site", "my-good", "good", GOOD)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/my_good.py").write_text("print('somebody elses')")
+    (entry,) = catalogue([str(tmp_path / "here"), str(tmp_path / "site")])
+    assert entry.status == "shadowed"
+    assert f"its module my_good is hidden by {tmp_path}/here/my_good.py" in entry.detail
+
+
+def test_a_package_that_raises_before_the_module_of_the_entry_point_is_found_out(tmp_path: Path) -> None:
+    modules = {"deep/__init__.py": f"\n{BANG}", "deep/core.py": GOOD}
+    install(tmp_path, "deep", {"openmsi.extractors": {"good": "deep.core:Good"}}, modules)
+    entry = only(tmp_path)
+    assert (entry.status, entry.detail) == ("fails on import", "line 2 of deep raises when it is imported")
+
+
+@pytest.mark.parametrize(
+    ("top", "base"),
+    [
+        ("from openmsi_core import Extractor as E", "E"),
+        ("import openmsi_core", "openmsi_core.Extractor"),
+        ("import openmsi_core as om", "om.Extractor"),
+        ("from openmsi_core import Extractor\nclass Mine(Extractor):\n  pass", "Mine"),
+    ],
+)
+def test_what_a_class_is_made_from_is_found_however_it_is_written(tmp_path: Path, top: str, base: str) -> None:
+    bad = f"{top}\nclass Good({base}):\n  'A class.'\n"
+    extractor(tmp_path / "bad", "my-good", "good", bad)
+    extractor(tmp_path / "good", "my-good", "good", f"{bad}  extract = print\n")
+    assert only(tmp_path / "bad").status == "broken entry point"
+    assert only(tmp_path / "good").status == "ok"
 
 
 def test_a_copy_of_the_template_that_kept_its_module_is_told_so(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +52,15 @@ def test_each_worker_gets_a_plugin_of_its_own(installed: Installs) -> None:
     assert make(None).plugin is not make(None).plugin
 
 
+def test_a_package_without_a_window_runs_with_a_warning(installed: Installs, caplog: pytest.LogCaptureFixture) -> None:
+    name = installed(GOOD, requires=())
+    build(name, {})
+    assert f"{name}: its package does not say which versions of openmsi it fits; write openmsi>=0.1,<1" in caplog.text
+    caplog.clear()
+    build(installed(GOOD), {})
+    assert caplog.text == ""
+
+
 def test_a_class_whose_length_is_nought_is_a_plugin_like_others(installed: Installs) -> None:
     name = installed(GOOD + "    def __len__(self): return 0\n    def __bool__(self): return False\n")
     assert build(name, {})(None).handle(data_file(b"abc")).results[0].value == {"bytes": 3}
@@ -69,7 +80,10 @@ def test_wrong_options_are_told_before_anything_is_built(installed: Installs) ->
         (f"raise ValueError('odd')\n{GOOD}", "ValueError: odd"),
         (f"import not_there_at_all.deep\n{GOOD}", "needs the module not_there_at_all, which is not installed"),
         (GOOD.replace("extract(", "extrakt("), "lacks the method extract"),
+        (GOOD.replace("extract(", "extrakt(") + "Good = Good\n", "lacks the method extract"),
         (GOOD.replace("class Good(Extractor)", "class Good"), "is not a plugin"),
+        (GOOD.replace("class Good(Extractor)", "class Good") + "Good = Good\n", "is not a plugin"),
+        ("from openmsi_core import Sink\nGood = type('Good', (Sink,), {})", "not made from Extractor"),
         ("from openmsi_core import Sink\nclass Good(Sink):\n  def write(self, file): ...", "not made from Extractor"),
         (GOOD.replace("Options(PluginOptions)", "Options"), "must be made from PluginOptions"),
     ],
@@ -116,6 +130,37 @@ def test_a_renamed_entry_point_is_seen_at_once(installed: Installs, tmp_path: Pa
         build(name, {})
 
 
+@pytest.mark.parametrize(
+    ("code", "is_kept"),
+    [
+        ("from stevedore.driver import DriverManager; DriverManager('openmsi.extractors', 'file-info')", True),
+        ("from openmsi_core.plugins.loader import options_of; options_of('file-info')", False),
+    ],
+    ids=["stevedore alone", "ours"],
+)
+def test_stevedores_cache_on_disk_is_neither_asked_nor_filled(tmp_path: Path, code: str, is_kept: bool) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    elsewhere = "import sys; sys.executable = '/usr/bin/python3'; "  # in a temporary folder stevedore keeps nothing
+    subprocess.run([sys.executable, "-c", elsewhere + code], env=environment, check=True)
+    assert any(tmp_path.rglob("*")) == is_kept
+
+
+def test_of_two_packages_with_one_name_the_one_that_is_said_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for package, more in (("my-a", 1), ("my-between", 0), ("my-b", 2)):
+        name = "between" if package == "my-between" else "twin"
+        extractor(tmp_path, package, name, GOOD.replace("file.size", f"{more} * file.size"))
+    try:
+        found = [build(f"{package}/twin", {})(None).handle(data_file(b"abc")) for package in ("my-a", "My_B")]
+        assert [done.results[0].value["bytes"] for done in found] == [3, 6]
+        assert "my_between" not in sys.modules
+    finally:
+        for module in ("my_a", "my_b"):
+            sys.modules.pop(module, None)
+
+
 HOOKS = """
 from openmsi_core import hookimpl
 notes = []
@@ -139,3 +184,30 @@ def test_hook_plugins_that_are_named_are_loaded_and_told(tmp_path: Path, monkeyp
         load_hooks(["bad"])
     with pytest.raises(PluginError, match="Did you mean 'notes'"):
         load_hooks(["note"])
+
+
+def test_two_hooks_of_one_name_are_told_both_and_one_named_twice_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for package in ("my-a", "my-b"):
+        module = f"{package.replace('-', '_')}_hooks"
+        install(tmp_path, package, {"openmsi.hooks": {"notes": f"{module}:Notes"}}, {f"{module}.py": HOOKS})
+    announcer = Announcer()
+    for name, observer in load_hooks(["my-a/notes", "my-b/notes"]):
+        announcer.add(observer, name)
+    announcer.tell("openmsi_closing", reason="over")
+    assert [sys.modules.pop(f"{each}_hooks").notes for each in ("my_a", "my_b")] == [["over"], ["over"]]
+    ((name, observer),) = load_hooks(["my-a/notes"])
+    with pytest.raises(PluginError, match="the observer my-a/notes is named twice"):
+        announcer.add(observer, name)
+    sys.modules.pop("my_a_hooks")
+
+
+def test_a_hook_class_that_cannot_be_built_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = "class Notes:\n  def __init__(self, where): ...\n"
+    install(tmp_path, "my-c", {"openmsi.hooks": {"notes": "my_c_hooks:Notes"}}, {"my_c_hooks.py": source})
+    with pytest.raises(PluginError, match=r"my-c/notes cannot be built: TypeError.*Its constructor must take nothing"):
+        load_hooks(["notes"])
+    sys.modules.pop("my_c_hooks")

@@ -203,7 +203,8 @@ def test_more_receipts_than_memory_should_hold_are_refused(monkeypatch) -> None:
         ("paht=x", "KEY one of path, after"),
         ("path", "KEY=VALUE"),
         ("path=", "KEY=VALUE"),
-        ("after=yesterday", "write it as 2026-01-31T08:00Z"),
+        ("after=yesterday", "is not a moment like 2026"),
+        ("before=2026-01-31T08:00", "does not say in which time zone"),
         ("outcome=dona", "it is one of aborted, beginning-lost"),
     ],
 )

