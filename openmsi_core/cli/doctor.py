@@ -21,7 +21,7 @@ _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @settings_choices
 def doctor(topics: tuple[str, ...], *, offline: bool, as_json: bool, settings: Settings) -> int:
-    """Look at Python, libraries, disk, clock, plugins, the broker, rights, topics and transactions.
+    """Look at Python, libraries, disk, clock, plugins, encryption, the broker, rights, topics and transactions.
 
     Each line is ok, worth knowing, or wrong with what to do. The topics are those of the configuration. Exit code 0:
     nothing is wrong; 3: the broker is unreachable or denies something; 2 or 4: something else is wrong.
@@ -32,9 +32,12 @@ def doctor(topics: tuple[str, ...], *, offline: bool, as_json: bool, settings: S
     from openmsi_core.model import shown
     from openmsi_core.wiring.doctor import broker_findings
     from openmsi_core.wiring.machine import machine_findings
+    from openmsi_core.wiring.sealing import encryption_findings
 
     worst: list[int] = []
-    sources = [machine_findings(settings)] + ([] if offline else [broker_findings(settings, topics)])
+    sources = [machine_findings(settings), encryption_findings(settings)] + (
+        [] if offline else [broker_findings(settings, topics)]
+    )
     for source in sources:
         for finding in source:
             worst += [finding.exit_code] if finding.exit_code else []

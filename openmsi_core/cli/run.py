@@ -74,7 +74,7 @@ def run(ctx: click.Context, /, name: str, settings: Settings, quiet: bool, serve
         def announce(facts: RunFacts, counts: Counts, durable: Sequence[Ended]) -> None:
             for ended in durable:
                 say(facts, ended)
-            progress.update(files=counts.files, bytes=counts.bytes, note=_letters(counts.letters))
+            progress.update(files=counts.files, bytes=counts.bytes, note=_note(counts))
 
         choice = cipher_choice(settings, chosen.crypto, serve_keys)
         report = run_plugin(chosen, settings.kafka, settings.state, values, announce=announce, choice=choice)
@@ -119,8 +119,9 @@ def say(facts: RunFacts, ended: Ended) -> None:
         log.log(level, "%s%s", text, f": {outcome.reason}" if outcome.reason else "")
 
 
-def _letters(count: int) -> str:
-    return f"{count} dead letters" if count else ""
+def _note(counts: Counts) -> str:
+    letters = f"{counts.letters:,} dead letters" if counts.letters else ""
+    return ", ".join(filter(None, [letters, f"{counts.lag:,} records behind" if counts.lag else ""]))
 
 
 def _is_terminal() -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from getpass import getuser
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,11 +77,11 @@ def install(
     )
     services = services_of(system=system)
     done = services.install(made)
-    for line in done or [f"{name} is as it should be"]:
-        click.echo(line)
+    click.echo("\n".join(done or [f"{name} is as it should be"]))
     if start:
         (services.restart if done else services.start)(name)
         click.echo(f"{name} runs")
+    _say_lingering(system)
 
 
 def _simple(verb: str, text: str, said: str) -> None:
@@ -184,6 +185,14 @@ def exec_(
     command = (sys.executable, "-m", "openmsi_core", *arguments)
     child = Child(command, folder, values, log or Path(f"{windows}.log"), interrupt_of_this_platform())
     return host(windows, child, rest_on)
+
+
+def _say_lingering(system: bool) -> None:
+    """What surprises everybody once."""
+    if not system and sys.platform.startswith("linux") and not Path("/var/lib/systemd/linger", getuser()).exists():
+        click.echo(
+            "A service of a user ends with its last session, unless `loginctl enable-linger` was said.", err=True
+        )
 
 
 def _services(name: str, system: bool) -> Services:

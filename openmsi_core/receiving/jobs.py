@@ -105,7 +105,7 @@ class RunFacts:
 
 @dataclass(slots=True)
 class Counts:
-    """What a run did so far."""
+    """What a run did so far; ``lag`` is how many records were not read yet when somebody last looked."""
 
     files: int = 0
     bytes: int = 0
@@ -115,6 +115,7 @@ class Counts:
     skipped: int = 0
     aborted: int = 0
     unchanged: int = 0
+    lag: int = 0
     by_outcome: dict[str, int] = field(default_factory=dict)
 
     def add(self, ended: Ended) -> None:

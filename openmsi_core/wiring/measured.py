@@ -100,6 +100,7 @@ class RunNumbers:
         """Look at what comes and goes; in the thread of the loop."""
         intake, dispatch, outcomes = self._intake, self._stream.dispatch, self._stream.outcomes
         lag, oldest = source.lag(), intake.assembler.oldest_ms
+        self._counts.lag = lag
         waiting = len(dispatch) - dispatch.running + len(outcomes)
         beat(
             running=dispatch.running,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from openmsi_core.kafka import admin
 from openmsi_core.kafka.process import free_port
+from openmsi_core.testing.brokers import RealKafka, why_not
 from tests.kafka.oracle import digests, values
 from tests.kafka.processes import Command, wait_for
 
@@ -118,3 +122,25 @@ def plugin_path(tmp_path: Path) -> str:
     )
     extractor(tmp_path / "plugins", "package-hanging", "hanging", body)
     return os.pathsep.join([str(tmp_path / "plugins"), os.environ.get("PYTHONPATH", "")])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(why_not() is not None and not os.environ.get("CI"), reason=f"no real Kafka: {why_not()}")
+def test_heartbeats_and_logs_do_not_hold_up_the_end_when_the_broker_is_dead(tmp_path) -> None:
+    with RealKafka(tmp_path / "kafka") as kafka:
+        made = admin.connected(kafka.plain())
+        admin.create_family(made, "t", 1)
+        made.create("side", 1, 1, {})
+        words = ["--topic", "t", "--broker", kafka.bootstrap, "--heartbeat-topic", "side", "--heartbeat-every", "0.2s"]
+        words += ["--log-topic", "side", "--metrics-port", "0"]
+        with (
+            Command(tmp_path / "run", "run", "disk", "--folder", str(tmp_path / "archive"), *words) as run,
+            Command(tmp_path / "watch", "watch", str(tmp_path), "--include", "*.none", *words) as watch,
+        ):
+            run.until(lambda: "is ours" in run.output and "metrics at" in watch.output, 60)
+            kafka.kill()
+            for command in (run, watch):
+                began = time.monotonic()
+                assert command.end(within=15) == 0
+                print(f"{command.arguments[0]} ended within {time.monotonic() - began:.1f} s")
+                assert time.monotonic() - began < 10

@@ -7,11 +7,12 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from tests.kafka.oracle import digests, values
-from tests.kafka.processes import openmsi, wait_for
+from tests.kafka.processes import Command, openmsi, wait_for
 from tests.nspawn import Machine, why_not
 
 pytestmark = pytest.mark.kafka
@@ -51,6 +52,30 @@ def source_of(tmp_path: Path, name: str, count: int) -> Path:
     return folder
 
 
+class Instrument:
+    """Writes a small file every few milliseconds while the ``with`` lasts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.written = 0
+        self._folder = folder
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while not self._over.wait(0.005):
+            (self._folder / f"second-{self.written:05}.dat").write_bytes(os.urandom(2000 + self.written % 5000))
+            self.written += 1
+
+
 def stored(work: Path) -> int:
     return sum(1 for _ in (work / "archive").glob("*.dat"))
 
@@ -61,7 +86,7 @@ def test_a_service_that_the_command_installed_loses_nothing_when_it_is_stopped_c
 ) -> None:
     topic, work = make_topic(2), tmp_path / "work"
     broker = ["--broker", kafka_broker.bootstrap]
-    first, second = source_of(tmp_path, "first", 200), source_of(tmp_path, "second", 1500)
+    first = source_of(tmp_path, "first", 200)
     command = ["run", "disk", "--topic", topic, "--folder", "/opt/work/archive", *broker]
     words = ["service", "install", "archive", "--system", "--no-start", "--", *command]
     done = machine.openmsi(*words)
@@ -77,30 +102,31 @@ def test_a_service_that_the_command_installed_loses_nothing_when_it_is_stopped_c
     wait_for(lambda: stored(work) == 200, 60, lambda: told(machine))
     wait_for(lambda: "200 files" in state(machine)["detail"], 20, lambda: told(machine))
 
-    load = threading.Thread(
-        target=lambda: openmsi("upload", str(second), "--topic", topic, *broker, folder=tmp_path, within=120)
-    )
-    load.start()
-    wait_for(lambda: stored(work) > 300, 60, lambda: told(machine))
-    begun = time.monotonic()
-    assert machine.openmsi("service", "stop", "archive", "--system").returncode == 0
-    took = time.monotonic() - begun
-    stopped = state(machine)
-    print(f"stopped under load within {took:.1f} s, with {stored(work)} of 1700 files stored")
-    assert took < 10
-    assert (stopped["state"], stopped["exit_code"]) == ("stopped", 0), told(machine)
-    load.join()
-    assert stored(work) < 1700, "it was not under load when it was stopped"
+    second = tmp_path / "second"
+    with (
+        Instrument(second) as instrument,
+        Command(tmp_path / "watch", "watch", str(second), "--topic", topic, "--settle", "0.1s", *broker) as watch,
+    ):
+        wait_for(lambda: stored(work) > 300, 60, lambda: told(machine))
+        begun = time.monotonic()
+        assert machine.openmsi("service", "stop", "archive", "--system").returncode == 0
+        took = time.monotonic() - begun
+        stopped, there = state(machine), stored(work)
+        print(f"stopped under load within {took:.1f} s, with {there} of {200 + instrument.written} files stored")
+        assert took < 10
+        assert (stopped["state"], stopped["exit_code"]) == ("stopped", 0), told(machine)
+        assert there < 200 + instrument.written, "it was not under load when it was stopped"
 
-    assert machine.openmsi("service", "start", "archive", "--system").returncode == 0
-    wait_for(lambda: stored(work) > 800, 60, lambda: told(machine))
-    machine.run("systemctl", "kill", "--kill-whom=main", "-s", "SIGKILL", UNIT)
-    wait_for(lambda: state(machine)["restarts"] == 1, 30, lambda: told(machine))
-    wait_for(lambda: stored(work) == 1700, 90, lambda: told(machine))
-    expected = digests(first) | digests(second)
-    assert digests(work / "archive") == expected
+        assert machine.openmsi("service", "start", "archive", "--system").returncode == 0
+        wait_for(lambda: stored(work) > there + 100, 60, lambda: told(machine))
+        machine.run("systemctl", "kill", "--kill-whom=main", "-s", "SIGKILL", UNIT)
+        wait_for(lambda: state(machine)["restarts"] == 1, 30, lambda: told(machine))
+        instrument.__exit__()
+        watch.until(lambda: stored(work) == 200 + instrument.written, 120)
+        assert watch.end() == 0
+    assert digests(work / "archive") == digests(first) | digests(second)
     assert values(kafka_broker.bootstrap, f"{topic}.dlq") == []
-    assert "first-0000.dat done" in machine.openmsi("service", "logs", "archive", "--system", "--lines", "9999").stdout
+    assert "first-0000.dat done" in machine.openmsi("service", "logs", "archive", "--system", "--lines", "99999").stdout
 
     assert machine.openmsi("service", "remove", "archive", "--system").returncode == 0
     assert state(machine)["state"] == "absent"

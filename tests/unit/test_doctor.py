@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections import namedtuple
 
 import pytest
@@ -104,3 +105,46 @@ def test_what_a_configuration_does_with_its_topics(tmp_path) -> None:
     assert (found["t"].reads, found["t"].writes, found["t"].chunk) == ({"openmsi-a"}, True, 1 << 20)
     assert found["h"].writes
     assert not found["h"].carries_files
+
+
+@pytest.fixture
+def nodes(tmp_path) -> None:
+    """A root of trust, and nodes of several kinds, made by the command itself."""
+    pytest.importorskip("kafkacrypto", reason="openmsi[crypto] is not installed")
+    folder = ["--folder", str(tmp_path / "nodes")]
+    assert main(["crypto", "init", str(tmp_path / "nodes")]) == 0
+    for name, *more in (
+        ("good", "--role", "both", "--topic", "t", "--topic", "o"),
+        ("soon", "--role", "both", "--topic", "t", "--valid", "10d"),
+        ("deaf", "--role", "producer", "--topic", "t"),
+        ("other", "--role", "both", "--topic", "elsewhere"),
+    ):
+        assert main(["crypto", "add", name, *more, *folder]) == 0
+
+
+def test_nodes_that_cannot_do_what_is_needed_are_told(tmp_path, nodes, capsys) -> None:
+    from openmsi_core.wiring.sealing import encryption_findings
+
+    text = f'[crypto]\nfolder = "{tmp_path}/nodes"\n[run.ok]\nplugin = "disk"\ntopic = "t"\noutput-topic = "o"\n'
+    text += 'crypto = "good"\n'
+    for name in ("soon", "deaf", "other", "gone", "good"):
+        text += f'[watch.{name}]\npath = "{name}"\ntopic = "t"\ncrypto = "{name}"\n'
+    file = tmp_path / "openmsi.toml"
+    file.write_text(text)
+    settings = load(file, environ={})
+    told = {each.check: f"{each.verdict}: {each.text}" for each in encryption_findings(settings)}
+    assert told["run ok"].startswith("ok: ")
+    assert told["watch soon"].startswith("note: ")
+    assert "does not allow to open" in told["watch deaf"]
+    assert "does not allow for t" in told["watch other"]
+    assert told["watch gone"].startswith("wrong: there is no node gone")
+    assert any("shares the node good with " in each.text for each in encryption_findings(settings))
+    year = 365 * 24 * 3600
+    later = {each.check: each.text for each in encryption_findings(settings, now=time.time() + year)}
+    assert "ended on" in later["watch soon"]
+
+
+def test_where_nothing_is_encrypted_nothing_is_said_of_it() -> None:
+    from openmsi_core.wiring.sealing import encryption_findings
+
+    assert list(encryption_findings(load(environ={}))) == []

@@ -326,3 +326,11 @@ def test_every_metric_and_field_of_a_heartbeat_stands_on_its_page(vitals) -> Non
     names += ["openmsi_progress_seconds", "openmsi_build_info"]
     for name in [*names, *heartbeat(vitals, AT, 1)]:
         assert f"`{name}`" in page or f"`{name}_total`" in page, name
+
+
+def test_the_live_line_of_a_run_tells_what_is_left_and_what_went_wrong() -> None:
+    from openmsi_core.cli.run import _note
+    from openmsi_core.receiving.jobs import Counts
+
+    assert _note(Counts()) == ""
+    assert _note(Counts(letters=1200, lag=30)) == "1,200 dead letters, 30 records behind"
