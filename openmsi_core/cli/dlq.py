@@ -21,6 +21,7 @@ from openmsi_core.cli.common import (
     verbosity,
 )
 from openmsi_core.cli.layers import given_options
+from openmsi_core.cli.letters import facts_shown, line, safe, say_foreign
 from openmsi_core.cli.options import typed_flags
 from openmsi_core.errors import (
     EXIT_DONE,
@@ -72,8 +73,8 @@ def list_(
     letters = letters_in(settings.kafka, topic, keeps_resolved=everything, choice=choice)
     for letter in letters:
         if group is None or letter.run == group:
-            click.echo(json.dumps(letter.as_json()) if as_json else _line(letter))
-    _say_foreign(letters, topic)
+            click.echo(json.dumps(letter.as_json()) if as_json else line(letter))
+    say_foreign(letters, topic)
 
 
 @dlq.command()
@@ -91,7 +92,7 @@ def show(letter: str, topic: str, as_json: bool, crypto: str | None, settings: S
     from openmsi_core.wiring import show_letter
 
     told = show_letter(settings.kafka, topic, letter, reading_choice(settings, crypto))
-    click.echo(json.dumps(told) if as_json else "\n".join(_shown(told)))
+    click.echo(json.dumps(told) if as_json else "\n".join(facts_shown(told)))
 
 
 @dlq.command()
@@ -171,7 +172,7 @@ def retry(letters: tuple[str, ...], topic: str, settings: Settings, quiet: bool,
         raise click.UsageError("name letters by their IDs, or give --all")
     choice = reading_choice(settings, chosen["crypto"])
     known = letters_in(settings.kafka, topic, keeps_resolved=bool(ids), choice=choice)
-    _say_foreign(known, topic)
+    say_foreign(known, topic)
     wanted = _named(ids, known, topic, force=chosen["force"]) if ids else _all(known, topic, chosen["group"])
     serving = cipher_choice(settings, chosen["crypto"], None)
     runs = {group: _run_of(group, name, settings, given) for group in sorted({each.run for each in wanted})}
@@ -210,7 +211,7 @@ class _Told:
             return
         where = f" -> {outcome.location}" if outcome is not None and outcome.location else ""
         why = f": {retried.reason}" if retried.reason else ""
-        click.echo(_safe(f"{letter.id}  {letter.subject} {what}{where}{why}"))
+        click.echo(safe(f"{letter.id}  {letter.subject} {what}{where}{why}"))
 
 
 def _ids_and_flags(words: Sequence[str], name: str | None, settings: Settings) -> tuple[list[str], dict[str, object]]:
@@ -282,38 +283,3 @@ def _refuse_no_output(run: RunSettings, name: str) -> None:
 
     if run.output_topic is None and find(run.plugin).kind == "extractor":
         raise SettingsError(f"the results of {name} would go nowhere: give --output-topic.")
-
-
-def _line(letter: Letter) -> str:
-    mark = "resolved  " if letter.resolved is not None else ""
-    when = str(letter.told["at"])[:19]
-    return _safe(f"{letter.id}  {when}  {mark}{letter.what}  {letter.subject}  {letter.run}  {letter.reason}")
-
-
-def _shown(told: dict[str, Any]) -> list[str]:
-    """For a person: one fact a line, the traceback at the end."""
-    why, there = told["why"], told["bytes"]
-    facts = {name: told.get(name) for name in ("id", "what", "path", "run", "topic", "at", "tries", "reason")}
-    facts["class"] = why.get("class")
-    for name in ("plugin", "file", "positions", "record", "resolved"):
-        facts[name] = json.dumps(told[name]) if told.get(name) else None
-    lines = [f"{name:10} {value}" for name, value in facts.items() if value not in (None, "")]
-    if there["there"]:
-        until = f"at least until {there['until']}" if there["until"] else "and retention takes none of them"
-        lines.append(f"{'bytes':10} in the topic, {until}")
-    else:
-        gone = f": retention removed {', '.join(there['removed'])}" if there["removed"] else ""
-        lines.append(f"{'bytes':10} not all in the topic any more{gone}")
-    return [_safe(line) for line in [*lines, *str(why.get("traceback") or "").splitlines()]]
-
-
-def _say_foreign(letters: Letters, topic: str) -> None:
-    if letters.foreign:
-        click.echo(f"{letters.foreign:,} records of {topic}.dlq are no dead letters of openmsi", err=True)
-
-
-def _safe(text: str) -> str:
-    """One line that no terminal minds, and that UTF-8 can carry."""
-    from openmsi_core.model import shown
-
-    return shown(text).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -81,7 +81,6 @@ class Stream:
         self._shared_at: float | None = None
         self._store: OutcomeStore | None = None
 
-    # The source's Listener: called inside poll(), so in the thread of the loop.
     def assigned(self, claims: Sequence[Claim]) -> Mapping[int, int]:
         """Begin each partition at its commit, or where the run begins; one that is ours already begins anew."""
         starts: dict[int, int] = {}
@@ -248,8 +247,8 @@ class Stream:
         if now - self._kept_house < self._pace.housekeeping:
             return
         self._kept_house = now
-        shared, ours = now - (self._shared_at or now), len(self._intake.assignments())
-        self._intake.generations.must_be_alone(self.run_facts.topic, ours, source.partitions(), shared)
+        shares = len(self._intake.assignments()), source.partitions(), now - (self._shared_at or now)
+        self._intake.generations.must_be_alone(self.run_facts.topic, *shares)
         for event in list(self._intake.reopen()):
             self._on(event)
         is_caught_up = self._drained and self._is_at_end(source)

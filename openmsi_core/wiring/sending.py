@@ -70,8 +70,7 @@ def watch_folder(
     root = settings.path.absolute()
     if not root.is_dir():
         raise FolderError(f"there is no folder {root}; create it, or watch another one")
-    manner = _manner_of(settings)
-    rules = _rules(settings, root)
+    manner, rules = _manner_of(settings), _rules(settings, root)
     ledger = Ledger(ledger_file(state, root, settings.topic), root=root, topic=settings.topic)
     beside = Beside(ledger, kafka, settings)
     goal = OnePass(int(settings.settle * 1e9)) if settings.once else Forever()
