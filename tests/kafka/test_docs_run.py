@@ -15,7 +15,14 @@ from tests.kafka.processes import Command, openmsi
 pytestmark = pytest.mark.kafka
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("tutorial", "configuration", "dead-letters", "installation", "operate")
+    ),
+]
+"""The pages of encryption, buckets, Girder and writing plugins need what these do not; their own tests have it."""
 ELSEWHERE = {
     "service": "on a systemd that really boots: tests/kafka/test_service_systemd.py",
     "demo": "tests/scenarios, with its own broker",
@@ -40,7 +47,7 @@ def shown() -> list[str]:
         for block in re.findall(r"^```\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE):
             for line in re.findall(r"^(?:\$ )?openmsi ([^\n]*)$", block, re.MULTILINE):
                 lines[re.split(r"\s{3,}|  #", line)[0].strip()] = None
-    return [line for line in lines if line.split()[0] not in ELSEWHERE]
+    return [line for line in lines if line.split()[0] not in ELSEWHERE and line.split()[1:2] != ["s3"]]
 
 
 def words_of(line: str, folder: Path) -> list[str]:
@@ -57,6 +64,7 @@ def runs_for_ever(words: list[str]) -> bool:
 def test_every_command_on_the_pages_runs(kafka_broker, tmp_path) -> None:
     folder = tmp_path / "desk"
     shutil.copytree(ROOT / "plugin_template" / "tests" / "data", folder / "plugin_template" / "tests" / "data")
+    shutil.copytree(ROOT / "plugin_template" / "tests", folder / "tests")  # where `dlq save --as-test` puts a letter
     sample = next((folder / "plugin_template").glob("**/*.xrdml"))
     for name in ("folder", "instrument", "2026"):
         (folder / name).mkdir()
@@ -66,12 +74,17 @@ def test_every_command_on_the_pages_runs(kafka_broker, tmp_path) -> None:
     for number in range(19):
         (folder / "bad" / f"{number}.xrdml").write_text(f"not xml {number}")
     shutil.copy(folder / "bad" / "0.xrdml", folder / "broken.xrdml")
-    (folder / "openmsi.toml").write_text(SETTINGS)
-    environment = {"OPENMSI_BROKER": kafka_broker.bootstrap}
+    settings = tmp_path / "openmsi.toml"  # not on the desk: `config import` writes one there
+    settings.write_text(SETTINGS)
+    (folder / "lab.config").write_text("[broker]\nbootstrap.servers = broker.lab:9092\n")
+    environment = {"OPENMSI_BROKER": kafka_broker.bootstrap, "OPENMSI_CONFIG": str(settings)}
 
     def run(*words: str) -> None:
         done = openmsi(*words, folder=folder, within=100, **environment)
-        assert done.returncode in FINE, f"openmsi {shlex.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        fine = (
+            FINE | {5} if words[:3] == ("dlq", "retry", "--all") else FINE
+        )  # all of these fail again, and many in a row
+        assert done.returncode in fine, f"openmsi {shlex.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
 
     run("topics", "create", "xrd-raw", "--partitions", "1")
     run("topics", "create", "xrd-metadata", "--partitions", "1", "--plain")
