@@ -126,7 +126,7 @@ def test_observers_that_raise_harm_nobody_and_the_others_are_told(there, isolate
     words = ("processes", "--include", "*.txt", "--isolate", isolate)
     ended = run(*words, hooks='hooks = ["falls", "notes", "log-progress"]', code=4)
     assert len(results()) == 3
-    assert "observer falls failed in openmsi_starting; the run goes on" in ended.stderr
+    assert "observer my-falls/falls failed in openmsi_starting; the run goes on" in ended.stderr
     assert "over a.txt" in ended.stderr
     assert "openmsi-processes ends (stopped): 1 done, 1 not-wanted, 1 rejected" in ended.stderr
     notes = (folder / "notes").read_text().splitlines()
