@@ -191,7 +191,10 @@ class Cipher:
         root = root_topic(topic)
         name = (root, blob.index)
         secret = self._known.get(name)
-        for each in ((secret,) if secret is not None else ()) + self._keys.secrets(root, blob.index):
+        candidates = (secret,) if secret is not None else ()
+        if self._keyring is None or not isinstance(blob.index, bytes):  # else the usher keeps it before it is used
+            candidates += self._keys.secrets(root, blob.index)
+        for each in candidates:
             found = blobs.opened(blob, each, purpose)
             if found is not None:
                 self._known.setdefault(name, each)
@@ -246,10 +249,11 @@ class Cipher:
             wanted = list(self._wanted.items())
         for name, (since, last) in wanted:
             found = self._keys.secrets(*name)
-            if found and found[0] != self._known.get(name):
-                self._known.setdefault(name, found[0])
+            # opening may have found it first; numbers are not unique, so of these another one may have to come
+            if found and (isinstance(name[1], bytes) or found[0] != self._known.get(name)):
                 if self._keyring is not None:
                     self._keyring.add(*name, found[0])
+                self._known.setdefault(name, found[0])
             elif now - last <= _FORGET_AFTER:
                 self._keys.ask(*name)
                 if now - since >= _SAY_AFTER:
