@@ -191,7 +191,7 @@ class Cipher:
         root = root_topic(topic)
         name = (root, blob.index)
         secret = self._known.get(name)
-        candidates = (secret,) if secret is not None else ()
+        candidates: tuple[bytes, ...] = (secret,) if secret is not None else ()
         if self._keyring is None or not isinstance(blob.index, bytes):  # else the usher keeps it before it is used
             candidates += self._keys.secrets(root, blob.index)
         for each in candidates:

@@ -47,6 +47,7 @@ class Claims:
         self._group = group
         self._since_ms = since_ms
         self._is_stopping = is_stopping
+        self._pending = Pending(options, topic, group, _open_seconds(options))  # what it passed by once counts for all
 
     def of(self, partitions: Sequence[int], *, is_refused: bool = False) -> Sequence[Claim] | None:
         """One claim for each partition; None when we are stopping."""
@@ -78,18 +79,17 @@ class Claims:
     def committed(self, partitions: Sequence[int]) -> Sequence[TopicPartition]:
         """The commits with their metadata; none when we are stopping."""
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
-        pending = Pending(self._options, self._topic, self._group, _open_seconds(self._options))
 
         def ask() -> list[TopicPartition]:
             try:
                 return self._stable(asked)
             except KafkaException as error:
-                passed = pending.passed(partitions) if error.args[0].code() in _UNSTABLE else None
+                passed = self._pending.passed(partitions) if error.args[0].code() in _UNSTABLE else None
                 if passed is None:
                     raise
                 return passed
 
-        return (self._answered(ask, pending) if asked else None) or []
+        return (self._answered(ask, self._pending) if asked else None) or []
 
     def _stable(self, asked: list[TopicPartition]) -> list[TopicPartition]:
         answered: list[TopicPartition] = self._consumer.committed(asked, timeout=_ASK_SECONDS)

@@ -197,7 +197,7 @@ class _WorkerLoop:
                 self._answer(Answer(job, Again(0.0, "recalled before it was begun")))
                 continue
             self._handle(job)
-        self._flush()
+        self._flush(is_alone=True)
 
     def _next(self) -> Job | None:
         """The next job; while none waits, what is grouped is flushed. None: the end."""
@@ -226,7 +226,7 @@ class _WorkerLoop:
         self._group.append((job, answer))
         self._bytes += job.file.size
 
-    def _flush(self) -> None:
+    def _flush(self, *, is_alone: bool = False) -> None:
         group, self._group, self._bytes = self._group, [], 0
         if not group:
             return
@@ -235,7 +235,7 @@ class _WorkerLoop:
         except TargetError:
             raise
         except BaseException as error:  # noqa: BLE001 - each file of the group is judged below
-            if len(group) == 1 and not isinstance(error, WorkLost):
+            if len(group) == 1 and (is_alone or not isinstance(error, WorkLost)):
                 self._answer(Answer(group[0][0], failure_of(error, group[0][0], self._policy, time.monotonic())))
                 return
             log.warning("storing %d files together failed (%s); each is tried alone", len(group), text_of(error))

@@ -131,7 +131,7 @@ class Sender:
         self._small.clear()
         self._large.clear()
         for flight in self._lanes:
-            flight.is_left = flight.is_noted and flight.produced > 0 and self._journal.is_kept
+            flight.is_left = flight.ending is None and flight.is_noted and flight.produced > 0 and self._journal.is_kept
             flight.give_up(Ending.STOPPED, "stopped before it was whole")
         self._over.extend(self._lanes)
         self._lanes.clear()

@@ -84,8 +84,14 @@ class Beside:
                 self._presence.end()
 
     @contextmanager
-    def following(self, stop: Event) -> Iterator[None]:
-        """Follow the receipts in a thread; a watch that ends by itself looks at them once, before it begins."""
+    def following(self, stop: Event, *, are_sealed: bool = False) -> Iterator[None]:
+        """Follow the receipts in a thread; a watch that ends by itself looks at them once, before it begins.
+
+        Sealed ones are not opened here, and nothing is followed.
+        """
+        if are_sealed:
+            yield
+            return
         following = Following(self._ledger.file, self._beyond, self._again.lost, stop)
         if self._settings.once:
             following.once()

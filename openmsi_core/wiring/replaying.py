@@ -12,6 +12,7 @@ from threading import Event
 from openmsi_core.files.assembly import Assembler, everything
 from openmsi_core.files.spool import Spool
 from openmsi_core.kafka.reading import TopicReader
+from openmsi_core.model import What
 from openmsi_core.receiving.attempts import RetryPolicy
 from openmsi_core.receiving.choosing import Where, receipted
 from openmsi_core.receiving.intake import Intake
@@ -141,7 +142,8 @@ class _Replay:
             stream = stream_of(settings, run, intake, workers, told, stopping=stopping, **crypt.patience)
             source = ChosenSource(reader, chosen, crypt.patient, stream)
             stream.run(source, WithoutCommits(store), until_caught_up=True)
-            return ReplayReport(chosen, counts, len(chosen.running) - sum(counts.by_outcome.values()), stopped[0])
+            ended = sum(count for what, count in counts.by_outcome.items() if what is not What.EARLY)
+            return ReplayReport(chosen, counts, len(chosen.running) - ended, stopped[0])
 
     def _reached(self) -> RunFacts | None:
         return reached(lambda: facts_of(self._settings, self._kafka, self._probe.facts), self._stopping, waits=False)

@@ -85,13 +85,13 @@ def watch_folder(
         if (sink := reached(lambda: stack.enter_context(connect()), stop, waits=goal.waits_for_broker)) is None:
             return SendReport(Tally(), stopped[0])
         crypt = stack.enter_context(encryption(choice, kafka, [settings.topic], [], stop))
-        stack.enter_context(beside.following(stop))
+        stack.enter_context(beside.following(stop, are_sealed=bool(choice.node)))
         report = numbers.noting(report, watched)
         sink = MeasuredSink(crypt.sink(sink, settings.topic), numbers, watched)
         watch = Watch(
             ledger, sink, goal, rules, stop, manner=manner, budget=_budget(kafka), report=report,
             hints=None if rules.polling or settings.once else FolderHints(root),
-            reader=partial(TopicReader, kafka, settings.topic), aside=beside,
+            reader=None if choice.node else partial(TopicReader, kafka, settings.topic), aside=beside,
             readers=stack.enter_context(Readers(_READERS_FAR if rules.polling else _READERS)),
         )  # fmt: skip
         return SendReport(watch.run(), stopped[0])

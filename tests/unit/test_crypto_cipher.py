@@ -318,7 +318,11 @@ class Store:
 def test_a_store_seals_chooses_partitions_as_if_it_did_not_and_names_what_was_refused_as_it_was() -> None:
     one, plain = turned(Keys(), seals=("t", "out")), Store()
     store = SealingStore(plain, one, {"out": 7, "t.dlq": 1})
-    records = [Outgoing("out", b"a/b", b"result"), Outgoing("t.dlq", None, b"letter"), Outgoing("t.r", b"k", b"v")]
+    records = [
+        Outgoing("out", b"a/b", b"result"),
+        Outgoing("t.dlq", None, b"letter"),
+        Outgoing("t.r", b"k", b"a receipt that tells"),
+    ]
     store.write(records, ())
     import zlib
 

@@ -15,10 +15,10 @@ from openmsi_core.files import openmsistream
 from openmsi_core.files.decoding import decode
 from openmsi_core.model import Chunk, FileVersion, RelativePath
 from openmsi_core.receiving.generations import Generations
-from tests.fakes import Log
+from tests.fakes import Log, values_of
 from tests.rig import Rig
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "openmsistream_records"
+WRITTEN = Path(__file__).resolve().parents[1] / "corpus" / "openmsistream"  # by OpenMSIStream 1.8.8 itself
 
 
 def records_of(path: str, data: bytes, size: int, mtime: float = 1e9, **more) -> list[bytes]:
@@ -35,12 +35,11 @@ def records_of(path: str, data: bytes, size: int, mtime: float = 1e9, **more) ->
     ]  # fmt: skip
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the records written by OpenMSIStream are not beside this checkout")
 def test_records_that_openmsistream_wrote_become_the_files_that_it_sent(tmp_path) -> None:
-    told = json.loads((SHARED / "records.json").read_text())
+    told = json.loads((WRITTEN / "records.json").read_text())
     log = Log(1 + max(each["partition"] for each in told["records"]))
     for each in sorted(told["records"], key=lambda record: record["offset"]):
-        value = (SHARED / each["value"]).read_bytes()
+        value = (WRITTEN / each["value"]).read_bytes()
         chunk = decode(value)
         log.put(value, partition=each["partition"])
         assert openmsistream.key_of(chunk, chunk.version, msgpack.unpackb(value)[5]).decode() == each["key"]
@@ -212,3 +211,12 @@ def test_a_run_that_is_not_alone_on_a_topic_of_its_ends_with_what_to_do() -> Non
     generations.must_be_alone("t", 1, 4, 59.0)  # a member that was killed may hold the others
     with pytest.raises(TopicError, match="Start one run for each group"):
         generations.must_be_alone("t", 1, 4, 121.0)
+
+
+def test_a_stray_record_of_its_does_not_end_a_run_on_native_files(caplog) -> None:
+    generations = Generations()
+    generations.saw(decode(records_of("a", b"abcdef", 3)[0]))
+    generations.saw(decode(values_of("b", b"native")[0]))
+    generations.must_be_alone("t", 1, 4, 121.0)
+    generations.must_be_alone("t", 1, 4, 122.0)
+    assert caplog.text.count("Start one run for each group") == 1

@@ -18,6 +18,7 @@ from openmsi_core.errors import (
     Reject,
     RetryLater,
     SettingsError,
+    TargetError,
     WorkLost,
 )
 from openmsi_core.files.datafile import DataFile
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 120.0  # to import the plugin and open it, if plugin-timeout is not longer
 _LEVELS = ("", "openmsi", "openmsi_core", "openmsi_plugins")
-_KNOWN = {each.__name__: each for each in (FolderError, PluginError, Reject, SettingsError)}
+_KNOWN = {each.__name__: each for each in (FolderError, PluginError, Reject, SettingsError, TargetError)}
 
 
 class IsolatedDone:
