@@ -118,12 +118,11 @@ def _forged(parts: tuple[object, ...]) -> bytes:
         io.BytesIO(b"evil"),
         FileVersion(os.urandom(16), RelativePath(("a",)), 4, wire.MIN_CHUNK, 1_700_000_000_000_000_000),
     )
-    real = msgpack.packb
 
-    def packb(facts: dict[str, object]) -> bytes:
-        return bytes(real(facts | {"path": list(parts)}))
+    def pack(facts: dict[str, object]) -> bytes:
+        return bytes(msgpack.packb(facts | {"path": list(parts)}))
 
-    with patch.object(wire.msgpack, "packb", packb):
+    with patch.object(wire, "pack", pack):
         return wire.encode(chunk)
 
 
