@@ -45,7 +45,7 @@ def encryption_findings(settings: Settings, now: float | None = None) -> Iterato
 
 
 def _node(who: str, name: str, settings: Settings, topics: list[str], now: float) -> Iterator[Finding]:
-    """A watch opens receipts, a run seals them: each needs both."""
+    """A run opens files and seals receipts: it needs both rights. A watch will, once it opens receipts."""
     # these need what the extra brings, which is there by now
     from openmsi_core.crypto.certificates import ASK, NEVER, SEAL, SUBSCRIBE, root_topic  # noqa: PLC0415
     from openmsi_core.crypto.nodes import config_of, node_at  # noqa: PLC0415
