@@ -6,7 +6,6 @@ renamed (``….sqlite.aside-N``) and begun anew, at the start and in the middle 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -15,53 +14,16 @@ from typing import TypeVar
 
 from openmsi_core.errors import FolderError
 from openmsi_core.sending.entries import Entry, State
-
-SCHEMA = 2
+from openmsi_core.sending.tables import COLUMNS, Unusable, checksum_of, is_damage, opened
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
-_TABLES = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE files (
-    path BLOB PRIMARY KEY,         -- relative path, parts joined by /, raw bytes
-    size INTEGER NOT NULL,         -- bytes
-    mtime_ns INTEGER NOT NULL,     -- epoch nanoseconds
-    state TEXT NOT NULL,           -- sending, sent, delivered, failed, skipped
-    inode INTEGER NOT NULL,
-    id BLOB NOT NULL,              -- 16 bytes, the file version in the topic
-    partition INTEGER NOT NULL,
-    chunk INTEGER NOT NULL,        -- bytes of payload in every record but the last
-    acknowledged INTEGER NOT NULL, -- records from the first on that the broker has
-    first_offset INTEGER,          -- of the first record, when it is acknowledged
-    sha256 BLOB,                   -- 32 bytes, of what is acknowledged; of all once it is sent
-    reason TEXT NOT NULL,
-    since_ns INTEGER NOT NULL,     -- epoch nanoseconds: when the state was reached, or the last record acknowledged
-    sent_as BLOB,                  -- the record key, when it is not the path
-    span_start INTEGER,            -- the first byte that is sent and the one after the last, when it is not all
-    span_stop INTEGER
-) WITHOUT ROWID;
-CREATE INDEX unfinished ON files (state) WHERE state IN ('sending', 'failed');
-CREATE INDEX renamed ON files (sent_as) WHERE sent_as IS NOT NULL;
-"""
-_MIGRATIONS = {  # from this schema to the next one
-    1: """
-ALTER TABLE files ADD COLUMN sent_as BLOB;
-ALTER TABLE files ADD COLUMN span_start INTEGER;
-ALTER TABLE files ADD COLUMN span_stop INTEGER;
-CREATE INDEX renamed ON files (sent_as) WHERE sent_as IS NOT NULL;
-UPDATE files SET sha256 = NULL WHERE state = 'sending';
-""",
-}
-_COLUMNS = (
-    "path, size, mtime_ns, state, inode, id, partition, chunk, acknowledged, first_offset, sha256, reason, since_ns, "
-    "sent_as, span_start, span_stop"
-)
-_PUT = f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES ({', '.join('?' * 16)})"  # noqa: S608 - no foreign text in it
+_PUT = f"INSERT OR REPLACE INTO files ({COLUMNS}, checksum) VALUES ({', '.join('?' * 17)})"  # noqa: S608 - no foreign text
 _PUT_FACT = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 _OFFSET = "acknowledged-"  # and the partition
 _NONE: Mapping[int, int] = {}
-_SELECT = f"SELECT {_COLUMNS} FROM files"  # noqa: S608 - no foreign text in it
+_SELECT = f"SELECT {COLUMNS}, checksum FROM files"  # noqa: S608 - no foreign text in it
 
 
 class Rows:
@@ -74,8 +36,8 @@ class Rows:
     def open(self) -> None:
         """Open the file, or a new one in the place of one that cannot be used. Raises FolderError."""
         try:
-            self._db = _opened(self.file)
-        except _Unusable as error:
+            self._db = opened(self.file)
+        except Unusable as error:
             self._put_aside(str(error))
             self._db = self._new()
         except sqlite3.OperationalError as error:
@@ -165,7 +127,7 @@ class Rows:
         try:
             return action(self._db)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 if isinstance(error, sqlite3.OperationalError):  # a full disk, a file system that went away
                     raise self._refused(error) from error
                 raise
@@ -175,8 +137,8 @@ class Rows:
 
     def _new(self) -> sqlite3.Connection:
         try:
-            return _opened(self.file)
-        except (sqlite3.Error, _Unusable) as error:
+            return opened(self.file)
+        except (sqlite3.Error, Unusable) as error:
             raise self._refused(error) from error
 
     def _put_aside(self, reason: str) -> None:
@@ -199,82 +161,20 @@ class Rows:
         return FolderError(f"the ledger {self.file} cannot be written: {error}; make room there or make it writable")
 
 
-class _Unusable(Exception):
-    """The file is there, and is no ledger of ours."""
-
-
-def _opened(file: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(file, isolation_level=None, timeout=5.0)
-    with contextlib.ExitStack() as undo:
-        undo.callback(db.close)
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            _check(db)
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if not _is_damage(error):
-                raise
-            raise _Unusable(str(error)) from error
-        undo.pop_all()
-    return db
-
-
-def _is_damage(error: Exception) -> bool:
-    """True when the bytes of the file are to blame, and not the disk, another process, or a mistake of ours.
-
-    Flipped bits also make texts that are no UTF-8, and tables that have other columns than they had.
-    """
-    if isinstance(error, sqlite3.OperationalError):
-        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
-    return type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeDecodeError)
-
-
-def _check(db: sqlite3.Connection) -> None:
-    (schema,) = db.execute("PRAGMA user_version").fetchone()
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if schema == 0 and not tables:
-        db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
-        return
-    if not 0 < schema <= SCHEMA or not {"files", "facts"} <= tables:
-        raise _Unusable(f"it has schema {schema}, this openmsi has {SCHEMA}")
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise _Unusable(str(verdict))
-    for older in range(schema, SCHEMA):
-        _migrate(db, older)
-    db.execute(f"{_SELECT} LIMIT 0")  # columns of another schema with our number
-
-
-def _migrate(db: sqlite3.Connection, schema: int) -> None:
-    try:
-        db.executescript(f"BEGIN; {_MIGRATIONS[schema]} PRAGMA user_version = {schema + 1}; COMMIT;")
-    except sqlite3.OperationalError as error:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        if not _is_damage(error):
-            raise  # a full disk
-        raise _Unusable(f"it says that it has schema {schema}, and has not: {error}") from error
-
-
 def _row(entry: Entry) -> tuple[object, ...]:
-    return (
+    values = (
         entry.key, entry.size, entry.mtime_ns, str(entry.state), entry.inode, entry.id, entry.partition, entry.chunk,
         entry.acknowledged, entry.first_offset, entry.sha256, entry.reason, entry.since_ns,
         entry.sent_as or None, *(entry.span or (None, None)),
     )  # fmt: skip
-
-
-_TYPES = (
-    bytes, int, int, str, int, bytes, int, int, int, int | None, bytes | None, str, int,
-    bytes | None, int | None, int | None,
-)  # fmt: skip
+    return *values, checksum_of(*values)
 
 
 def _entry(row: tuple[object, ...]) -> Entry:
-    """The row as an entry. Raises what SQLite raises for damage, because flipped bits can also make a valid row."""
-    fits = all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True))
-    if not fits or row[3] not in set(State):
-        raise sqlite3.DatabaseError("a row with impossible values")
-    key, size, mtime_ns, state, *rest, sent_as, start, stop = row
+    """The row as an entry. Raises what SQLite raises for damage, because a flipped bit makes a valid row of it too."""
+    *values, checksum = row
+    if checksum != checksum_of(*values):
+        raise sqlite3.DatabaseError("a row that is not what was written")
+    key, size, mtime_ns, state, *rest, sent_as, start, stop = values
     span = None if start is None or stop is None else (start, stop)
     return Entry(key, size, mtime_ns, State(state), *rest, sent_as=sent_as or b"", span=span)  # type: ignore[arg-type, misc]

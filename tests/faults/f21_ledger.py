@@ -13,13 +13,13 @@ from pathlib import Path
 
 from openmsi_core.errors import FolderError
 from openmsi_core.sending.ledger import Ledger, ledger_file
-from openmsi_core.sending.rows import SCHEMA
+from openmsi_core.sending.tables import SCHEMA
 from tests.faults.sent import Folder, acknowledged, check_sent
 from tests.faults.trial import Fault, Trial
 from tests.faults.watching import Topic, once
 
 _ROUNDS = 4
-_DAMAGE = ("deleted", "truncated", "flipped", "older", "newer", "garbage", "held", "wal-lost", "left-alone")
+_DAMAGE = ("deleted", "truncated", "flipped", "one-bit", "older", "newer", "garbage", "held", "wal-lost", "left-alone")
 
 
 def run(trial: Trial) -> None:
@@ -58,6 +58,8 @@ def _damage(trial: Trial, what: str, file: Path, root: Path) -> None:
         file.unlink()
     elif what in {"truncated", "flipped", "garbage"}:
         file.write_bytes(_spoilt(what, bytearray(file.read_bytes()), chance))
+    elif what == "one-bit":
+        _flip_in_a_digest(file, chance)
     elif what == "older":
         _write_as_first_schema(file)
     elif what == "newer":
@@ -82,6 +84,15 @@ def _spoilt(what: str, data: bytearray, chance: random.Random) -> bytes:
     for _ in range(chance.choice([1, 3, 30, 300])):
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     return data
+
+
+def _flip_in_a_digest(file: Path, chance: random.Random) -> None:
+    """What no structure of SQLite shows."""
+    with closing(sqlite3.connect(file)) as db, db:
+        rows = db.execute("SELECT path, sha256 FROM files WHERE state = 'sent' ORDER BY path").fetchall()
+        path, digest = chance.choice(rows)
+        flipped = bytes([digest[0] ^ 1 << chance.randrange(8)]) + digest[1:]
+        db.execute("UPDATE files SET sha256 = ? WHERE path = ?", (flipped, path))
 
 
 def _write_as_first_schema(file: Path) -> None:
@@ -113,5 +124,5 @@ FAULT = Fault(
     ci=20,
     release=300,
     windows=_DAMAGE,
-    mutations=("damage-is-believed",),
+    mutations=("damage-is-believed", "rows-are-believed"),
 )

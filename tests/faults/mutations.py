@@ -30,7 +30,7 @@ from openmsi_core.receiving.jobs import Ended, Job
 from openmsi_core.receiving.stream import Stream
 from openmsi_core.receiving.watermark import Watermark
 from openmsi_core.sending import flight as flights
-from openmsi_core.sending import restarting, rows
+from openmsi_core.sending import restarting, rows, tables
 from openmsi_core.sending.entries import DEALT_WITH, State
 from openmsi_core.sending.flight import Flight
 from openmsi_core.sending.hints import FolderHints
@@ -465,6 +465,13 @@ def damage_is_believed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def rows_are_believed() -> Iterator[None]:
+    """Values of rows that flipped count as what was written."""
+    with patch.object(rows, "checksum_of", lambda *_: 0), patch.object(tables, "checksum_of", lambda *_: 0):
+        yield
+
+
 MUTATIONS: dict[str, Mutation] = {
     "sent-before-acknowledged": sent_before_acknowledged,
     "nothing-is-looked-back-at": nothing_is_looked_back_at,
@@ -473,6 +480,7 @@ MUTATIONS: dict[str, Mutation] = {
     "one-look-is-enough": one_look_is_enough,
     "hints-are-the-truth": hints_are_the_truth,
     "damage-is-believed": damage_is_believed,
+    "rows-are-believed": rows_are_believed,
     "metadata-is-dropped": metadata_is_dropped,
     "digest-is-not-checked": digest_is_not_checked,
     "old-partitions-are-remembered": old_partitions_are_remembered,
